@@ -1,0 +1,1 @@
+pub struct FaultyDisk; pub enum Fault {}

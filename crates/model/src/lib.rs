@@ -1,0 +1,13 @@
+//! The nouns of adsum: events and records, ids, time and money, the catalog, tables of additive rows.
+//!
+//! Invariant: no I/O, no async, no clock, no thread. Everything else depends on this crate; it depends on none of ours.
+
+pub mod catalog;
+pub mod hash;
+pub mod id;
+pub mod ledger;
+pub mod record;
+pub mod state;
+pub mod symbol;
+pub mod table;
+pub mod time;

@@ -1,0 +1,161 @@
+//! Symbols: small numbers that stand for strings inside one process.
+//!
+//! Invariant: a symbol never leaves the process; logs, runs and hashes carry the string. Symbols are given out in
+//! the order of first sight, which differs from run to run, so nothing may depend on their order.
+
+use std::sync::{PoisonError, RwLock};
+
+use hashbrown::HashTable;
+use xxhash_rust::xxh3::xxh3_64;
+
+/// A string's number in a [`Symbols`] table. 0 is null.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Symbol(u32);
+
+impl Symbol {
+    /// The missing value.
+    pub const NULL: Self = Self(0);
+    /// The row that values over a dimension's cardinality limit fold into.
+    pub const OTHER: Self = Self(1);
+
+    /// Wraps a number that [`Symbols`] gave out.
+    pub const fn new(value: u32) -> Self {
+        Self(value)
+    }
+
+    /// The number.
+    pub const fn get(self) -> u32 {
+        self.0
+    }
+
+    /// As an index into tables kept by symbol.
+    pub const fn index(self) -> usize {
+        self.0 as usize
+    }
+
+    /// Whether it stands for a missing value.
+    pub const fn is_null(self) -> bool {
+        self.0 == 0
+    }
+}
+
+#[derive(Default)]
+struct Inner {
+    table: HashTable<u32>,
+    ends: Vec<usize>,
+    bytes: Vec<u8>,
+}
+
+impl Inner {
+    fn bytes_of(&self, symbol: u32) -> &[u8] {
+        let i = symbol as usize;
+        let start = if i == 0 { 0 } else { self.ends[i - 1] };
+        &self.bytes[start..self.ends[i]]
+    }
+
+    fn find(&self, hash: u64, value: &[u8]) -> Option<Symbol> {
+        self.table.find(hash, |&s| self.bytes_of(s) == value).map(|&s| Symbol(s))
+    }
+}
+
+/// The strings that a process has met as values of dimensions, sources and currencies, each once.
+pub struct Symbols {
+    inner: RwLock<Inner>,
+}
+
+impl Default for Symbols {
+    fn default() -> Self {
+        let symbols = Self { inner: RwLock::default() };
+        {
+            let mut inner = symbols.inner.write().unwrap_or_else(PoisonError::into_inner);
+            // Null has no bytes and is not in the table: an empty string is another value.
+            inner.ends.push(0);
+        }
+        let other = symbols.intern(b"other");
+        debug_assert_eq!(other, Symbol::OTHER);
+        symbols
+    }
+}
+
+impl Symbols {
+    /// The symbol of `value`, made now if it is new.
+    pub fn intern(&self, value: &[u8]) -> Symbol {
+        let hash = xxh3_64(value);
+        if let Some(found) = self.inner.read().unwrap_or_else(PoisonError::into_inner).find(hash, value) {
+            return found;
+        }
+        let mut inner = self.inner.write().unwrap_or_else(PoisonError::into_inner);
+        if let Some(found) = inner.find(hash, value) {
+            return found;
+        }
+        let symbol = u32::try_from(inner.ends.len()).expect("fewer than 2^32 symbols: cardinality limits bound them");
+        inner.bytes.extend_from_slice(value);
+        let end = inner.bytes.len();
+        inner.ends.push(end);
+        let Inner { table, ends, bytes } = &mut *inner;
+        table.insert_unique(hash, symbol, |&s| {
+            let i = s as usize;
+            xxh3_64(&bytes[ends[i - 1]..ends[i]])
+        });
+        Symbol(symbol)
+    }
+
+    /// The symbol of `value` if it was met before.
+    pub fn find(&self, value: &[u8]) -> Option<Symbol> {
+        self.inner.read().unwrap_or_else(PoisonError::into_inner).find(xxh3_64(value), value)
+    }
+
+    /// Lends a reader that resolves many symbols under one lock. Do not intern while it is held.
+    pub fn read<R>(&self, use_names: impl FnOnce(&SymbolNames<'_>) -> R) -> R {
+        use_names(&SymbolNames { inner: &self.inner.read().unwrap_or_else(PoisonError::into_inner) })
+    }
+
+    /// The string of `symbol`, copied; `None` for null.
+    pub fn text(&self, symbol: Symbol) -> Option<String> {
+        self.read(|names| names.text(symbol).map(str::to_owned))
+    }
+
+    /// How many symbols there are, null included.
+    pub fn len(&self) -> usize {
+        self.inner.read().unwrap_or_else(PoisonError::into_inner).ends.len()
+    }
+
+    /// Never true: null and `other` are always there.
+    pub fn is_empty(&self) -> bool {
+        false
+    }
+}
+
+/// A borrowed view that turns symbols back into strings.
+pub struct SymbolNames<'a> {
+    inner: &'a Inner,
+}
+
+impl SymbolNames<'_> {
+    /// The string, or `None` for null. Symbols are made from validated UTF-8 only.
+    pub fn text(&self, symbol: Symbol) -> Option<&str> {
+        if symbol.is_null() { None } else { std::str::from_utf8(self.inner.bytes_of(symbol.get())).ok() }
+    }
+
+    /// The bytes; empty for null.
+    pub fn bytes(&self, symbol: Symbol) -> &[u8] {
+        self.inner.bytes_of(symbol.get())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_string_once_and_null_is_not_empty() {
+        let symbols = Symbols::default();
+        let a = symbols.intern(b"a");
+        assert_eq!(symbols.intern(b"a"), a);
+        assert_ne!(symbols.intern(b""), Symbol::NULL);
+        assert_eq!(symbols.text(symbols.intern(b"")).as_deref(), Some(""));
+        assert_eq!(symbols.text(Symbol::NULL), None);
+        assert_eq!(symbols.intern(b"other"), Symbol::OTHER);
+        assert_eq!(symbols.find(b"never"), None);
+    }
+}
