@@ -206,7 +206,10 @@ impl DedupeRules {
             };
             let key = resolve("key", &spec.key)?;
             if key.is_empty() && spec.group.is_some() {
-                return fail(format!("dedupe.{i}.group"), "dedupe is off (no key), so there is nothing to share".into());
+                return fail(
+                    format!("dedupe.{i}.group"),
+                    "dedupe is off (no key), so there is nothing to share".into(),
+                );
             }
             let mut types = Vec::new();
             for name in &spec.event_types {

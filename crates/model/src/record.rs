@@ -31,15 +31,8 @@ pub enum RecordKind {
 
 impl RecordKind {
     /// Every kind of format v1.
-    pub const ALL: [Self; 7] = [
-        Self::Event,
-        Self::Reject,
-        Self::Tick,
-        Self::Replay,
-        Self::ImportBegin,
-        Self::ImportProgress,
-        Self::ImportEnd,
-    ];
+    pub const ALL: [Self; 7] =
+        [Self::Event, Self::Reject, Self::Tick, Self::Replay, Self::ImportBegin, Self::ImportProgress, Self::ImportEnd];
 
     /// The kind with this number, if format v1 has one.
     pub fn from_code(code: u8) -> Option<Self> {
@@ -114,16 +107,8 @@ pub enum Form {
 
 impl Form {
     /// Every form of format v1.
-    pub const ALL: [Self; 8] = [
-        Self::Text,
-        Self::Uuid,
-        Self::Symbol,
-        Self::Uint,
-        Self::Int,
-        Self::Time,
-        Self::Json,
-        Self::Bytes,
-    ];
+    pub const ALL: [Self; 8] =
+        [Self::Text, Self::Uuid, Self::Symbol, Self::Uint, Self::Int, Self::Time, Self::Json, Self::Bytes];
 }
 
 /// One field of one record: 12 bytes that point into the batch.

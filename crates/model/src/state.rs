@@ -81,9 +81,11 @@ pub struct ClockState {
     pub line: EventTime,
 }
 
-/// How far a file of an import was read.
+/// How far a file of an unfinished import run was read.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ImportFile {
+    /// The run that it belongs to.
+    pub run: String,
     /// The source that it was imported as.
     pub source: String,
     /// Its path as given.
@@ -96,7 +98,9 @@ pub struct ImportFile {
     pub position: u64,
     /// Lines of it that are in the log.
     pub line: u64,
-    /// The figures of the run so far, as [`crate::ledger::LedgerColumn`] orders them.
+    /// Whether it was read to its end.
+    pub finished: bool,
+    /// What became of its lines so far, as [`crate::ledger::LedgerColumn`] orders them.
     pub figures: Vec<i64>,
 }
 
@@ -105,7 +109,7 @@ pub struct ImportFile {
 pub struct SmallState {
     /// The clocks.
     pub clocks: Vec<ClockState>,
-    /// Files of imports that are not finished.
+    /// Files of import runs that are not finished.
     pub imports: Vec<ImportFile>,
 }
 

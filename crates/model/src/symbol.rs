@@ -143,6 +143,126 @@ impl SymbolNames<'_> {
     }
 }
 
+/// A thread's own view of a [`Symbols`] table: look-ups without a lock, and each symbol's content word.
+///
+/// Values of up to 16 bytes are found by comparing them as one number.
+pub struct SymbolCache {
+    symbols: std::sync::Arc<Symbols>,
+    /// Open addressing by a multiplicative hash; a length of 0 with a null symbol is an empty place.
+    short: Vec<ShortEntry>,
+    short_len: usize,
+    long: hashbrown::HashMap<Box<[u8]>, Symbol>,
+    /// XXH3-64 of each symbol's bytes, by symbol.
+    words: Vec<u64>,
+}
+
+#[derive(Clone, Copy, Default)]
+struct ShortEntry {
+    value: u128,
+    len: u32,
+    symbol: Symbol,
+}
+
+impl SymbolCache {
+    /// An empty view.
+    pub fn new(symbols: std::sync::Arc<Symbols>) -> Self {
+        Self {
+            symbols,
+            short: vec![ShortEntry::default(); 1024],
+            short_len: 0,
+            long: hashbrown::HashMap::new(),
+            words: vec![0],
+        }
+    }
+
+    fn short_place(&self, value: u128, len: u32) -> usize {
+        // Both halves of a full product: every bit of the value reaches every bit of the place.
+        let low = value as u64 ^ 0x9E37_79B9_7F4A_7C15;
+        let high = (value >> 64) as u64 ^ 0xC2B2_AE3D_27D4_EB4F ^ u64::from(len);
+        let product = u128::from(low) * u128::from(high);
+        let hash = product as u64 ^ (product >> 64) as u64;
+        hash as usize & (self.short.len() - 1)
+    }
+
+    /// The symbol of `text[start..end]`.
+    #[inline]
+    pub fn intern(&mut self, text: &[u8], start: usize, end: usize) -> Symbol {
+        let len = end - start;
+        if len > 16 {
+            return self.intern_long(&text[start..end]);
+        }
+        let value = match text.get(start..start + 16) {
+            Some(bytes) if len > 0 => {
+                let whole = u128::from_le_bytes(bytes.try_into().expect("16 bytes"));
+                whole & (u128::MAX >> (128 - 8 * len as u32))
+            }
+            _ => text[start..end].iter().rev().fold(0, |value, &b| (value << 8) | u128::from(b)),
+        };
+        let mut place = self.short_place(value, len as u32);
+        loop {
+            let entry = self.short[place];
+            if entry.value == value && entry.len == len as u32 && !entry.symbol.is_null() {
+                return entry.symbol;
+            }
+            if entry.symbol.is_null() {
+                break;
+            }
+            place = (place + 1) & (self.short.len() - 1);
+        }
+        let symbol = self.symbols.intern(&text[start..end]);
+        self.insert_short(ShortEntry { value, len: len as u32, symbol });
+        symbol
+    }
+
+    fn insert_short(&mut self, entry: ShortEntry) {
+        if self.short_len * 2 >= self.short.len() {
+            let grown = vec![ShortEntry::default(); self.short.len() * 2];
+            let old = std::mem::replace(&mut self.short, grown);
+            for entry in old.into_iter().filter(|e| !e.symbol.is_null()) {
+                self.place_short(entry);
+            }
+        }
+        self.place_short(entry);
+        self.short_len += 1;
+    }
+
+    fn place_short(&mut self, entry: ShortEntry) {
+        let mut place = self.short_place(entry.value, entry.len);
+        while !self.short[place].symbol.is_null() {
+            place = (place + 1) & (self.short.len() - 1);
+        }
+        self.short[place] = entry;
+    }
+
+    fn intern_long(&mut self, value: &[u8]) -> Symbol {
+        if let Some(symbol) = self.long.get(value) {
+            return *symbol;
+        }
+        let symbol = self.symbols.intern(value);
+        self.long.insert(value.into(), symbol);
+        symbol
+    }
+
+    /// XXH3-64 of the symbol's bytes.
+    #[inline]
+    pub fn word(&mut self, symbol: Symbol) -> u64 {
+        if symbol.index() >= self.words.len() {
+            let words = &mut self.words;
+            self.symbols.read(|names| {
+                for i in words.len()..=symbol.index() {
+                    words.push(xxh3_64(names.bytes(Symbol(i as u32))));
+                }
+            });
+        }
+        self.words[symbol.index()]
+    }
+
+    /// The table behind this view.
+    pub fn symbols(&self) -> &Symbols {
+        &self.symbols
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -157,5 +277,30 @@ mod tests {
         assert_eq!(symbols.text(Symbol::NULL), None);
         assert_eq!(symbols.intern(b"other"), Symbol::OTHER);
         assert_eq!(symbols.find(b"never"), None);
+    }
+
+    #[test]
+    fn a_cache_agrees_with_its_table() {
+        let symbols = std::sync::Arc::new(Symbols::default());
+        let mut cache = SymbolCache::new(symbols.clone());
+        let text: Vec<u8> = (0..60_000_u32).flat_map(|i| format!("v{i}\0").into_bytes()).collect();
+        let mut padded = text.clone();
+        padded.extend_from_slice(b"exactly-16-bytes seventeen-bytes-x");
+        let mut ranges: Vec<(usize, usize)> = Vec::new();
+        let mut start = 0;
+        for (i, b) in text.iter().enumerate() {
+            if *b == 0 {
+                ranges.push((start, i));
+                start = i + 1;
+            }
+        }
+        ranges.extend([(start, start + 16), (start + 17, start + 34), (3, 3), (padded.len() - 1, padded.len())]);
+        for _ in 0..2 {
+            for &(a, b) in &ranges {
+                let symbol = cache.intern(&padded, a, b);
+                assert_eq!(symbol, symbols.intern(&padded[a..b]));
+                assert_eq!(cache.word(symbol), xxh3_64(&padded[a..b]));
+            }
+        }
     }
 }

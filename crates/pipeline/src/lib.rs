@@ -1,1 +1,17 @@
-//! Being built.
+//! The loop: frames -> keys -> look-up -> fold -> publish -> checkpoint.
+//!
+//! The binary and the simulator drive this very loop. Invariant: state is a pure function of frames; it publishes and
+//! checkpoints only at frames that all shards finished. It starts no threads: an [`Executor`] may.
+//! Not here: who appends to the log, and when.
+
+mod error;
+mod imports;
+mod limits;
+mod step;
+mod tables;
+
+pub use error::PipelineError;
+pub use imports::Imports;
+pub use limits::Limits;
+pub use step::{CheckpointRules, Executor, FrameMeta, InLine, Pipeline, Published, ShardSlot};
+pub use tables::{DIMENSION_DAYS, LEDGER, rollup_table, schemas};

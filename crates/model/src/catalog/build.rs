@@ -248,10 +248,11 @@ fn columns(event_types: &[EventTypeDef]) -> Vec<ColumnDef> {
         name: t.plural.clone(),
         kind: MetricKind::Count(EventTypeIx::new(i)),
     });
-    let others = METRICS
-        .iter()
-        .filter(|m| m.kind != MetricKind::DistinctUsers)
-        .map(|m| ColumnDef { id: m.id, name: m.name.to_owned(), kind: m.kind });
+    let others = METRICS.iter().filter(|m| m.kind != MetricKind::DistinctUsers).map(|m| ColumnDef {
+        id: m.id,
+        name: m.name.to_owned(),
+        kind: m.kind,
+    });
     counts.chain(others).collect()
 }
 

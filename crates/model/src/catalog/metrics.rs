@@ -26,6 +26,5 @@ pub const METRICS: &[BuiltinMetric] = &[
     metric(1, "spendMicros", MetricKind::Spend, "Sum of priceMicros over net events of the billable type."),
     metric(2, "valueMicros", MetricKind::Value, "Sum of valueMicros over net events."),
     metric(3, "unpriced", MetricKind::Unpriced, "Net events of the billable type without a price; billed as 0."),
-    metric(4, "lateEvents", MetricKind::Late, "Counted after the watermark had passed their bucket's end."),
     metric(5, "distinctUsers", MetricKind::DistinctUsers, "Users seen, an estimate over gross events."),
 ];

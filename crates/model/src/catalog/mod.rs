@@ -124,8 +124,6 @@ pub enum MetricKind {
     Value,
     /// Billable events without a price.
     Unpriced,
-    /// Late events.
-    Late,
     /// Estimated distinct users.
     DistinctUsers,
 }
@@ -460,7 +458,7 @@ impl Catalog {
         rollup.dimensions.iter().map(|d| self.dimensions[d.index()].name.as_str()).collect()
     }
 
-    /// The stored columns: a count for each event type, then spend, value, unpriced, late.
+    /// The stored columns: a count for each event type, then spend, value, unpriced.
     pub fn columns(&self) -> &[ColumnDef] {
         &self.columns
     }

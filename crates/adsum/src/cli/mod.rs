@@ -1,0 +1,174 @@
+//! The command line: flags over ADSUM_* variables over the configuration file.
+
+mod catalog;
+mod doctor;
+mod import;
+mod quarantine;
+mod report;
+
+use std::io::{self, IsTerminal, Write};
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use anyhow::Result;
+use clap::{CommandFactory, Parser, Subcommand};
+use indicatif::{ProgressBar, ProgressStyle};
+
+use crate::config::Config;
+use crate::report::Format;
+use crate::wire::{Home, Make};
+
+/// Counts ad events exactly once and serves numbers people can bill on.
+#[derive(Parser)]
+#[command(name = "adsum", version, propagate_version = true)]
+struct Cli {
+    #[command(flatten)]
+    global: Global,
+    #[command(subcommand)]
+    command: Command,
+}
+
+/// Flags of every command.
+#[derive(clap::Args, Clone)]
+pub struct Global {
+    /// The data directory.
+    #[arg(long, global = true, env = "ADSUM_DATA_DIR", default_value = "adsum-data", value_name = "DIR")]
+    data_dir: PathBuf,
+    /// The configuration, a TOML file.
+    #[arg(long, global = true, env = "ADSUM_CONFIG", value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// Threads that fold; over `workers` of the configuration.
+    #[arg(long, global = true, env = "ADSUM_WORKERS", value_name = "N")]
+    workers: Option<usize>,
+    /// How the answer is written.
+    #[arg(long, global = true, env = "ADSUM_FORMAT", value_enum)]
+    format: Option<Format>,
+    /// The same as --format json.
+    #[arg(long, global = true, conflicts_with = "format")]
+    json: bool,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Take events in from files: NDJSON, plain, .gz or .zst, or - for standard input.
+    Import(import::Args),
+    /// Show the numbers.
+    Report(report::Args),
+    /// The catalog of event types, dimensions and metrics.
+    #[command(subcommand)]
+    Catalog(catalog::Args),
+    /// What was taken in but does not count, and why.
+    #[command(subcommand)]
+    Quarantine(quarantine::Args),
+    /// Check a data directory: every byte of the log, the ledger's equations, the state's hash.
+    Doctor,
+    /// The configuration.
+    #[command(subcommand)]
+    Config(ConfigArgs),
+    /// Completions for a shell.
+    Completions {
+        /// The shell.
+        shell: clap_complete::Shell,
+    },
+}
+
+#[derive(Subcommand)]
+enum ConfigArgs {
+    /// Say whether the configuration is right, or which key is wrong.
+    Check,
+}
+
+/// Runs the command line.
+pub fn main() -> ExitCode {
+    let cli = Cli::parse();
+    match run(cli) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) if is_broken_pipe(&error) => ExitCode::SUCCESS,
+        Err(error) => {
+            let _ = writeln!(io::stderr(), "adsum: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn is_broken_pipe(error: &anyhow::Error) -> bool {
+    error.chain().any(|e| e.downcast_ref::<io::Error>().is_some_and(|e| e.kind() == io::ErrorKind::BrokenPipe))
+}
+
+fn run(cli: Cli) -> Result<()> {
+    let global = &cli.global;
+    match cli.command {
+        Command::Import(args) => import::run(global, args),
+        Command::Report(args) => report::run(global, &args),
+        Command::Catalog(args) => catalog::run(global, &args),
+        Command::Quarantine(args) => quarantine::run(global, &args),
+        Command::Doctor => doctor::run(global),
+        Command::Config(ConfigArgs::Check) => {
+            let config = global.config()?;
+            let catalog = config.catalog()?;
+            config.campaigns(&catalog)?;
+            let name = global.config.as_ref().map_or("the defaults".to_owned(), |p| p.display().to_string());
+            writeln!(io::stdout(), "{name}: ok")?;
+            Ok(())
+        }
+        Command::Completions { shell } => {
+            clap_complete::generate(shell, &mut Cli::command(), "adsum", &mut io::stdout());
+            Ok(())
+        }
+    }
+}
+
+impl Global {
+    /// The configuration with the flags over it.
+    fn config(&self) -> Result<Config> {
+        let mut config = Config::load(self.config.as_deref())?;
+        config.workers = self.workers.or(config.workers);
+        Ok(config)
+    }
+
+    /// The format asked for, or one that suits where standard output goes.
+    fn format(&self, otherwise: Format) -> Format {
+        if self.json { Format::Json } else { self.format.unwrap_or(otherwise) }
+    }
+
+    /// Opens the data directory, with progress while frames are folded again.
+    fn open(&self, config: &Config, make: Make) -> Result<Home> {
+        let bar = spinner("folding what the log has beyond the store");
+        let home = Home::open(&self.data_dir, config, make, &|records| bar.inc(records))?;
+        bar.finish_and_clear();
+        for note in &home.notes {
+            writeln!(io::stderr(), "adsum: {note}")?;
+        }
+        Ok(home)
+    }
+}
+
+/// A spinner on standard error, on a terminal only.
+fn spinner(what: &'static str) -> ProgressBar {
+    if !io::stderr().is_terminal() {
+        return ProgressBar::hidden();
+    }
+    let bar = ProgressBar::new_spinner().with_message(what);
+    if let Ok(style) = ProgressStyle::with_template("{spinner} {msg}: {human_pos} records ({per_sec})") {
+        bar.set_style(style);
+    }
+    bar
+}
+
+/// A bar of bytes on standard error, on a terminal only; a spinner where the total is not known.
+fn bytes_bar(total: Option<u64>) -> ProgressBar {
+    if !io::stderr().is_terminal() {
+        return ProgressBar::hidden();
+    }
+    let (bar, template) = match total {
+        Some(total) => (
+            ProgressBar::new(total),
+            "{bar:40} {bytes}/{total_bytes} ({bytes_per_sec}, {eta} to go)",
+        ),
+        None => (ProgressBar::new_spinner(), "{spinner} {bytes} of text ({bytes_per_sec})"),
+    };
+    if let Ok(style) = ProgressStyle::with_template(template) {
+        bar.set_style(style);
+    }
+    bar
+}

@@ -1,0 +1,96 @@
+//! `adsum report`.
+
+use std::io::{self, BufWriter};
+
+use adsum_store::AggregateStore;
+use anyhow::Result;
+use serde_json::{Map, json};
+
+use super::Global;
+use crate::report::{Format, Granularity, Query, TimeZone, plan, render};
+use crate::wire::Make;
+
+/// The arguments of `report`.
+#[derive(clap::Args)]
+pub struct Args {
+    /// How long a row's bucket is.
+    #[arg(long, value_enum, default_value = "hour")]
+    granularity: GranularityArg,
+    /// The dimensions that rows are split by.
+    #[arg(long, value_delimiter = ',', value_name = "DIMENSION,...", default_value = "campaignId")]
+    by: Vec<String>,
+    /// Only this campaign.
+    #[arg(long, value_name = "ID")]
+    campaign: Option<String>,
+    /// Only rows with this value of a dimension; may be repeated. An empty value is null.
+    #[arg(long = "filter", value_name = "DIMENSION=VALUE", value_parser = filter)]
+    filters: Vec<(String, String)>,
+    /// From this moment on: 2026-11-21T08:00:00Z, or a date or local time of --tz.
+    #[arg(long, value_name = "TIME")]
+    from: Option<String>,
+    /// Up to this moment, itself not included.
+    #[arg(long, value_name = "TIME")]
+    to: Option<String>,
+    /// The time zone of hours and days, an IANA name.
+    #[arg(long, default_value = "UTC", value_name = "ZONE")]
+    tz: String,
+}
+
+#[derive(Clone, Copy, clap::ValueEnum)]
+enum GranularityArg {
+    Bucket,
+    Minute,
+    Hour,
+    Day,
+}
+
+fn filter(text: &str) -> Result<(String, String), String> {
+    match text.split_once('=') {
+        Some((name, value)) if !name.is_empty() => Ok((name.to_owned(), value.to_owned())),
+        _ => Err("write DIMENSION=VALUE".to_owned()),
+    }
+}
+
+/// Runs `adsum report`.
+pub fn run(global: &Global, args: &Args) -> Result<()> {
+    let config = global.config()?;
+    let zone = TimeZone::named(&args.tz)?;
+    let campaign = args.campaign.as_ref().map(|id| ("campaignId".to_owned(), id.clone()));
+    let mut filters: Vec<(String, Vec<Option<String>>)> = Vec::new();
+    for (name, value) in args.filters.iter().cloned().chain(campaign) {
+        let value = (!value.is_empty()).then_some(value);
+        match filters.iter_mut().find(|(n, _)| *n == name) {
+            Some((_, values)) => values.push(value),
+            None => filters.push((name, vec![value])),
+        }
+    }
+    let query = Query {
+        granularity: match args.granularity {
+            GranularityArg::Bucket => Granularity::Bucket,
+            GranularityArg::Minute => Granularity::Minute,
+            GranularityArg::Hour => Granularity::Hour,
+            GranularityArg::Day => Granularity::Day,
+        },
+        by: args.by.clone(),
+        filters,
+        from: args.from.as_ref().map(|t| zone.moment("from", t)).transpose()?,
+        to: args.to.as_ref().map(|t| zone.moment("to", t)).transpose()?,
+        zone,
+    };
+    let home = global.open(&config, Make::Never)?;
+    let pending = home.pipeline.pending();
+    let view = home.pipeline.store().view();
+    let planned = plan(home.pipeline.catalog(), &*view, &query)?;
+    let format = global.format(Format::Table);
+    let mut out = render(format, BufWriter::with_capacity(1 << 18, io::stdout().lock()));
+    out.header(&planned.report)?;
+    planned.run(&*view, &pending.rows, &mut |row| out.row(&planned.report, &row))?;
+    let mut meta = Map::new();
+    meta.insert("dataRevision".to_owned(), json!(home.pipeline.revision().to_string()));
+    let watermark = home.pipeline.clocks().watermark();
+    let complete = (watermark.micros() > i64::MIN).then(|| watermark.to_string());
+    meta.insert("completeThrough".to_owned(), json!(complete));
+    meta.insert("timeZone".to_owned(), json!(args.tz));
+    out.finish(&meta)?;
+    home.close()
+}

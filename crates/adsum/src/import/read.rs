@@ -1,0 +1,175 @@
+//! Reads a file (plain, .gz, .zst, or standard input) as chunks of whole lines.
+//!
+//! Invariant: the chunks of a file depend on its bytes and the chunk size alone. A line longer than
+//! [`LINE_BYTES_MAX`] is cut there; its first part is rejected as too large, and so is the rest.
+
+#![allow(clippy::disallowed_methods, reason = "files of users are read as they are; only log and store go by Disk")]
+
+use std::fs::File;
+use std::io::{self, BufReader, Read, Seek, SeekFrom};
+use std::path::{Path, PathBuf};
+
+use xxhash_rust::xxh3::xxh3_64;
+
+/// The longest line that is held in memory, in bytes.
+pub const LINE_BYTES_MAX: usize = 16 << 20;
+/// How much of a file's beginning tells it from another.
+const HEAD_BYTES: usize = 1 << 20;
+
+/// A file that cannot be read, or not to its end.
+#[derive(Debug)]
+pub struct InputError {
+    path: String,
+    error: io::Error,
+}
+
+impl std::fmt::Display for InputError {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}: {} (lines before that were taken in; the same command goes on from there)", self.path, self.error)
+    }
+}
+
+impl std::error::Error for InputError {}
+
+/// A file to import.
+#[derive(Clone, Debug)]
+pub struct Source {
+    /// As given on the command line; `-` is standard input.
+    pub path: String,
+    /// Its size in bytes; 0 for standard input.
+    pub size: u64,
+    /// XXH3-64 of its first MiB; 0 for standard input.
+    pub head: u64,
+}
+
+impl Source {
+    /// Looks at a file.
+    pub fn open(path: &Path) -> Result<Self, InputError> {
+        let name = path.to_string_lossy().into_owned();
+        if name == "-" {
+            return Ok(Self { path: name, size: 0, head: 0 });
+        }
+        let look = || -> io::Result<(u64, u64)> {
+            let mut file = File::open(path)?;
+            if file.metadata()?.is_dir() {
+                return Err(io::Error::new(io::ErrorKind::IsADirectory, "is a directory"));
+            }
+            let mut head = Vec::new();
+            (&mut file).take(HEAD_BYTES as u64).read_to_end(&mut head)?;
+            Ok((file.metadata()?.len(), xxh3_64(&head)))
+        };
+        match look() {
+            Ok((size, head)) => Ok(Self { path: name, size, head }),
+            Err(error) => Err(InputError { path: name, error }),
+        }
+    }
+
+    /// Whether it can be gone on with after a kill.
+    pub fn resumable(&self) -> bool {
+        self.path != "-"
+    }
+
+    /// Its lines from `position` (bytes of text) on.
+    pub fn chunks(&self, position: u64, chunk_bytes: usize) -> Result<Chunks, InputError> {
+        let text = self.text(position).map_err(|error| self.error(error))?;
+        Ok(Chunks { source: self.clone(), text, position, rest: Vec::new(), chunk_bytes, ended: false })
+    }
+
+    fn error(&self, error: io::Error) -> InputError {
+        InputError { path: self.path.clone(), error }
+    }
+
+    fn text(&self, position: u64) -> io::Result<Box<dyn Read + Send>> {
+        if self.path == "-" {
+            return Ok(Box::new(io::stdin()));
+        }
+        let path = PathBuf::from(&self.path);
+        let mut file = File::open(&path)?;
+        let extension = path.extension().and_then(|e| e.to_str()).unwrap_or_default();
+        let compressed = matches!(extension, "gz" | "zst");
+        if !compressed {
+            file.seek(SeekFrom::Start(position))?;
+        }
+        let mut text: Box<dyn Read + Send> = match extension {
+            "gz" => Box::new(flate2::bufread::MultiGzDecoder::new(BufReader::with_capacity(1 << 18, file))),
+            "zst" => Box::new(zstd::stream::read::Decoder::new(file)?),
+            _ => Box::new(file),
+        };
+        if compressed {
+            let skipped = io::copy(&mut (&mut text).take(position), &mut io::sink())?;
+            if skipped < position {
+                return Err(io::Error::new(io::ErrorKind::UnexpectedEof, "shorter than what was read of it before"));
+            }
+        }
+        Ok(text)
+    }
+}
+
+/// Whole lines of a file.
+pub struct Chunk {
+    /// The lines.
+    pub text: Vec<u8>,
+    /// Bytes of the file's text up to the end of this chunk.
+    pub position: u64,
+    /// Whether the file ends here.
+    pub last: bool,
+}
+
+/// The chunks of a file.
+pub struct Chunks {
+    source: Source,
+    text: Box<dyn Read + Send>,
+    position: u64,
+    rest: Vec<u8>,
+    chunk_bytes: usize,
+    ended: bool,
+}
+
+impl Chunks {
+    /// The next chunk, in `buffer`'s memory; the last one of a file says so and may be empty.
+    pub fn next(&mut self, mut buffer: Vec<u8>) -> Result<Option<Chunk>, InputError> {
+        if self.ended {
+            return Ok(None);
+        }
+        buffer.clear();
+        buffer.append(&mut self.rest);
+        let mut want = self.chunk_bytes;
+        loop {
+            let before = buffer.len();
+            if before < want {
+                let read = (&mut self.text)
+                    .take((want - before) as u64)
+                    .read_to_end(&mut buffer)
+                    .map_err(|error| self.source.error(error))?;
+                if read < want - before {
+                    self.ended = true;
+                }
+            }
+            let cut = if self.ended {
+                buffer.len()
+            } else {
+                match memchr_last(&buffer) {
+                    Some(newline) => newline + 1,
+                    None if buffer.len() >= LINE_BYTES_MAX => buffer.len(),
+                    None => {
+                        want = buffer.len() * 2;
+                        continue;
+                    }
+                }
+            };
+            self.rest.extend_from_slice(&buffer[cut..]);
+            buffer.truncate(cut);
+            let first = self.position == 0;
+            self.position += cut as u64;
+            if first && buffer.starts_with(b"\xEF\xBB\xBF") {
+                // A byte order mark at the head of a file is no part of its first line.
+                buffer.drain(..3);
+            }
+            return Ok(Some(Chunk { text: buffer, position: self.position, last: self.ended }));
+        }
+    }
+}
+
+fn memchr_last(text: &[u8]) -> Option<usize> {
+    text.iter().rposition(|b| *b == b'\n')
+}

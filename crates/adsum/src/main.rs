@@ -1,0 +1,18 @@
+//! adsum: ad events in, each counted once, numbers out that people can bill on.
+//!
+//! The way of one event: `import` reads lines -> model's decoder -> the log, durable -> pipeline -> store -> `report`.
+//! Invariant: data goes to standard output, everything else to standard error. Exit 0 ok, 1 failed, 2 usage.
+
+mod cli;
+mod clock;
+mod config;
+mod import;
+mod process;
+mod report;
+mod wire;
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    cli::main()
+}

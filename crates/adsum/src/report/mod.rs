@@ -1,0 +1,11 @@
+//! Reports: rows of a rollup, added up by bucket and dimensions.
+//!
+//! Invariant: every answer comes from one rollup that covers what is asked and is complete for it, or is refused.
+
+mod query;
+mod render;
+mod window;
+
+pub use query::{Query, plan};
+pub use render::{Format, render};
+pub use window::{Granularity, TimeZone};

@@ -1,0 +1,240 @@
+//! A question, the rollup that answers it, and the answer's rows.
+
+use std::collections::BTreeMap;
+use std::ops::ControlFlow;
+use std::sync::Arc;
+
+use adsum_model::catalog::{Catalog, DimensionIx, MetricKind, RollupIx};
+use adsum_model::id::{Position, Revision};
+use adsum_model::table::TableRows;
+use adsum_model::time::BucketStart;
+use adsum_pipeline::rollup_table;
+use adsum_store::{BucketRange, KeyFilter, ScanNames, ScanRow, StoreView};
+use anyhow::{Result, bail};
+use hashbrown::HashMap;
+
+use super::window::{Granularity, TimeZone, Window};
+
+/// What is asked.
+#[derive(Clone, Debug)]
+pub struct Query {
+    /// How long a bucket is.
+    pub granularity: Granularity,
+    /// The dimensions that rows are split by, in this order.
+    pub by: Vec<String>,
+    /// Values that dimensions must have; none is null.
+    pub filters: Vec<(String, Vec<Option<String>>)>,
+    /// From which moment on.
+    pub from: Option<BucketStart>,
+    /// Up to which moment.
+    pub to: Option<BucketStart>,
+    /// The zone of hours and days.
+    pub zone: TimeZone,
+}
+
+/// One row of an answer.
+#[derive(Clone, Debug)]
+pub struct ReportRow {
+    /// The bucket.
+    pub window: Window,
+    /// The dimensions asked for, then the currency; none is null.
+    pub keys: Vec<Option<String>>,
+    /// The sums, as the catalog's columns.
+    pub values: Vec<i64>,
+    /// The last revision that changed it.
+    pub revision: Revision,
+}
+
+/// How an answer's columns are named.
+#[derive(Clone, Debug)]
+pub struct Report {
+    /// The dimensions asked for, then `currency`.
+    pub keys: Vec<String>,
+    /// The catalog's columns.
+    pub metrics: Vec<String>,
+    /// Where impressions and clicks stand among them, for the click-through rate.
+    pub ctr: Option<(usize, usize)>,
+}
+
+/// A row while it is added up.
+struct Sum {
+    values: Vec<i64>,
+    revision: Revision,
+}
+
+/// The smallest rollup that has every dimension asked for and is complete.
+fn choose(catalog: &Catalog, view: &dyn StoreView, wanted: &[DimensionIx]) -> Result<RollupIx> {
+    let mut incomplete = Vec::new();
+    let mut best: Option<(usize, RollupIx)> = None;
+    for (i, rollup) in catalog.rollups().iter().enumerate() {
+        if !wanted.iter().all(|d| rollup.dimensions.contains(d)) {
+            continue;
+        }
+        let ix = RollupIx::new(i);
+        if view.committed().tables[rollup_table(ix).index()].since != Position::default() {
+            incomplete.push(catalog.rollup_names(rollup).join(" x "));
+            continue;
+        }
+        if best.is_none_or(|(size, _)| rollup.dimensions.len() < size) {
+            best = Some((rollup.dimensions.len(), ix));
+        }
+    }
+    if let Some((_, ix)) = best {
+        return Ok(ix);
+    }
+    if !incomplete.is_empty() {
+        bail!(
+            "the rollup {} was added after the first events and lacks what came before; a rebuild fills it",
+            incomplete.join(", ")
+        );
+    }
+    let sets: Vec<_> = catalog.rollups().iter().map(|r| catalog.rollup_names(r).join(" x ")).collect();
+    bail!("no rollup has all of these dimensions; there are: {}", sets.join("; "))
+}
+
+fn dimension(catalog: &Catalog, param: &str, name: &str) -> Result<DimensionIx> {
+    match catalog.dimension_named(name) {
+        Some(ix) => Ok(ix),
+        None => {
+            let names: Vec<_> = catalog.dimensions().iter().map(|d| d.name.as_str()).collect();
+            bail!("{param}: {name:?} is no dimension of the catalog; there are {}", names.join(", "))
+        }
+    }
+}
+
+/// A query that can be answered, and from which rollup.
+pub struct Planned<'a> {
+    query: &'a Query,
+    /// How the answer's columns are named.
+    pub report: Report,
+    rollup: RollupIx,
+    shown: Vec<usize>,
+    filters: Vec<KeyFilter>,
+}
+
+/// Checks a query against the catalog and chooses the rollup that answers it.
+pub fn plan<'a>(catalog: &Catalog, view: &dyn StoreView, query: &'a Query) -> Result<Planned<'a>> {
+    let by = query.by.iter().map(|n| dimension(catalog, "by", n)).collect::<Result<Vec<_>>>()?;
+    if let Some(twice) = query.by.iter().enumerate().find(|(i, n)| query.by[..*i].contains(n)) {
+        bail!("by: {} stands twice", twice.1);
+    }
+    if let (Some(from), Some(to)) = (query.from, query.to)
+        && from >= to
+    {
+        bail!("from: must lie before to");
+    }
+    let mut wanted = by.clone();
+    for (name, _) in &query.filters {
+        wanted.push(dimension(catalog, "filter", name)?);
+    }
+    let rollup = choose(catalog, view, &wanted)?;
+    let dimensions = &catalog.rollups()[rollup.index()].dimensions;
+    let place = |d: &DimensionIx| dimensions.iter().position(|x| x == d).unwrap_or_default();
+    let mut shown: Vec<usize> = by.iter().map(place).collect();
+    shown.push(dimensions.len());
+    let filters = (query.filters.iter().zip(&wanted[by.len()..]))
+        .map(|((_, allowed), d)| KeyFilter { column: place(d), allowed: allowed.clone() })
+        .collect();
+    let count_of = |name: &str| {
+        let ix = catalog.event_type_named(name.as_bytes())?;
+        catalog.column_of(MetricKind::Count(ix))
+    };
+    let report = Report {
+        keys: query.by.iter().cloned().chain(["currency".to_owned()]).collect(),
+        metrics: catalog.columns().iter().map(|c| c.name.clone()).collect(),
+        ctr: count_of("impression").zip(count_of("click")),
+    };
+    Ok(Planned { query, report, rollup, shown, filters })
+}
+
+impl Planned<'_> {
+    /// Answers from `view` and the rows that are not committed yet (by table). `visit` gets the rows by time, then
+    /// by dimensions, null first.
+    pub fn run(
+        &self,
+        view: &dyn StoreView,
+        extra: &[Vec<TableRows>],
+        visit: &mut dyn FnMut(ReportRow) -> Result<()>,
+    ) -> Result<()> {
+        let range = BucketRange::new(
+            self.query.from.unwrap_or(BucketRange::ALL.from()),
+            self.query.to.unwrap_or(BucketRange::ALL.to()),
+        );
+        let table = rollup_table(self.rollup);
+        let extra: Vec<&TableRows> = extra.get(table.index()).map(|rows| rows.iter().collect()).unwrap_or_default();
+        let mut adder = Adder {
+            query: self.query,
+            shown: &self.shown,
+            window: None,
+            bucket: None,
+            sums: HashMap::new(),
+            names: None,
+            visit,
+        };
+        let mut failed = None;
+        view.scan(table, range, &self.filters, &extra, &mut |row| match adder.row(row) {
+            Ok(()) => ControlFlow::Continue(()),
+            Err(error) => {
+                failed = Some(error);
+                ControlFlow::Break(())
+            }
+        })?;
+        match failed {
+            Some(error) => Err(error),
+            None => adder.flush(),
+        }
+    }
+}
+
+/// Adds up the rows of one window after the other: the scan comes by time.
+struct Adder<'a> {
+    query: &'a Query,
+    shown: &'a [usize],
+    window: Option<Window>,
+    bucket: Option<BucketStart>,
+    sums: HashMap<Vec<u32>, Sum>,
+    names: Option<Arc<ScanNames>>,
+    visit: &'a mut dyn FnMut(ReportRow) -> Result<()>,
+}
+
+impl Adder<'_> {
+    fn row(&mut self, row: &ScanRow<'_>) -> Result<()> {
+        if self.bucket != Some(row.bucket) {
+            let window = self.query.zone.window(row.bucket, self.query.granularity)?;
+            if self.window != Some(window) {
+                self.flush()?;
+                self.window = Some(window);
+            }
+            self.bucket = Some(row.bucket);
+        }
+        if self.names.is_none() {
+            self.names = Some(row.names.clone());
+        }
+        let key: Vec<u32> = self.shown.iter().map(|i| row.keys[*i]).collect();
+        match self.sums.entry(key) {
+            hashbrown::hash_map::Entry::Occupied(mut found) => {
+                let sum = found.get_mut();
+                for (to, from) in sum.values.iter_mut().zip(row.values) {
+                    *to = to.checked_add(*from).ok_or_else(|| anyhow::anyhow!("a sum would overflow 64 bits"))?;
+                }
+                sum.revision = sum.revision.max(row.revision);
+            }
+            hashbrown::hash_map::Entry::Vacant(free) => {
+                free.insert(Sum { values: row.values.to_vec(), revision: row.revision });
+            }
+        }
+        Ok(())
+    }
+
+    /// Hands out the rows of the window that ends.
+    fn flush(&mut self) -> Result<()> {
+        let (Some(window), Some(names)) = (self.window, self.names.clone()) else { return Ok(()) };
+        // Ids order as texts do, so the sorted map is the order of the answer.
+        let sorted: BTreeMap<Vec<u32>, Sum> = self.sums.drain().collect();
+        for (key, sum) in sorted {
+            let keys = key.iter().zip(self.shown).map(|(id, column)| names.text(*column, *id).map(str::to_owned));
+            (self.visit)(ReportRow { window, keys: keys.collect(), values: sum.values, revision: sum.revision })?;
+        }
+        Ok(())
+    }
+}

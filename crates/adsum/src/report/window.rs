@@ -1,0 +1,173 @@
+//! Buckets of a report: minutes, hours and days of any IANA time zone.
+//!
+//! Invariant: every stored bucket falls into exactly one bucket of a report; a day begins at the zone's first instant
+//! of that date, an hour at its full hour, and an hour that a clock change repeats is two buckets.
+
+use adsum_model::time::BucketStart;
+use anyhow::{Context, Result, anyhow};
+use jiff::civil;
+use jiff::tz::Offset;
+use jiff::{Timestamp, Zoned};
+
+/// How long a report's bucket is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Granularity {
+    /// As stored.
+    Bucket,
+    /// A minute.
+    Minute,
+    /// An hour of the zone.
+    Hour,
+    /// A day of the zone.
+    Day,
+}
+
+/// An IANA time zone.
+#[derive(Clone, Debug)]
+pub struct TimeZone(jiff::tz::TimeZone);
+
+/// A bucket of a report: ordered by when it begins.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Window {
+    start_seconds: i64,
+    offset_seconds: i32,
+}
+
+impl TimeZone {
+    /// The zone of this name, `UTC` among them.
+    pub fn named(name: &str) -> Result<Self> {
+        let zone = jiff::tz::TimeZone::get(name).map_err(|_| anyhow!("tz: {name:?} is no IANA time zone"))?;
+        Ok(Self(zone))
+    }
+
+    fn zoned(&self, seconds: i64) -> Result<Zoned> {
+        let at = Timestamp::from_second(seconds).context("a bucket beyond the calendar")?;
+        Ok(at.to_zoned(self.0.clone()))
+    }
+
+    /// The report's bucket that a stored bucket falls into.
+    pub fn window(&self, bucket: BucketStart, granularity: Granularity) -> Result<Window> {
+        let at = self.zoned(bucket.seconds())?;
+        let offset = at.offset().seconds();
+        let (local, start) = match granularity {
+            Granularity::Bucket => return Ok(Window { start_seconds: bucket.seconds(), offset_seconds: offset }),
+            Granularity::Minute => (at.datetime(), at.datetime().with().second(0).subsec_nanosecond(0).build()?),
+            Granularity::Hour => {
+                (at.datetime(), at.datetime().with().minute(0).second(0).subsec_nanosecond(0).build()?)
+            }
+            Granularity::Day => {
+                let first = at.start_of_day()?;
+                return Ok(Window {
+                    start_seconds: first.timestamp().as_second(),
+                    offset_seconds: first.offset().seconds(),
+                });
+            }
+        };
+        let within = seconds_between(start, local);
+        Ok(Window { start_seconds: bucket.seconds() - within, offset_seconds: offset })
+    }
+
+    /// Reads a moment: RFC 3339 with an offset, or a date or a local time of this zone.
+    pub fn moment(&self, param: &str, text: &str) -> Result<BucketStart> {
+        if let Ok(at) = text.parse::<Timestamp>() {
+            return whole(param, text, at);
+        }
+        let local: civil::DateTime = match text.parse::<civil::Date>() {
+            Ok(date) if text.len() == 10 => {
+                let first = date.to_zoned(self.0.clone()).map_err(|e| anyhow!("{param}: {e}"))?;
+                return whole(param, text, first.timestamp());
+            }
+            _ => text.parse().map_err(|_| {
+                anyhow!("{param}: {text:?} is no moment; write 2026-11-21T08:00:00Z, 2026-11-21T08:00 or 2026-11-21")
+            })?,
+        };
+        let zoned = local.to_zoned(self.0.clone()).map_err(|e| anyhow!("{param}: {e}"))?;
+        whole(param, text, zoned.timestamp())
+    }
+}
+
+fn seconds_between(start: civil::DateTime, end: civil::DateTime) -> i64 {
+    start.duration_until(end).as_secs()
+}
+
+fn whole(param: &str, text: &str, at: Timestamp) -> Result<BucketStart> {
+    if at.subsec_nanosecond() != 0 {
+        return Err(anyhow!("{param}: {text:?} is not a whole second"));
+    }
+    Ok(BucketStart::from_seconds(at.as_second()))
+}
+
+impl std::fmt::Display for Window {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let offset = Offset::from_seconds(self.offset_seconds).map_err(|_| std::fmt::Error)?;
+        let at = Timestamp::from_second(self.start_seconds).map_err(|_| std::fmt::Error)?;
+        let local = offset.to_datetime(at);
+        let (y, m, d) = (local.year(), local.month(), local.day());
+        let (hh, mm, ss) = (local.hour(), local.minute(), local.second());
+        write!(f, "{y:04}-{m:02}-{d:02}T{hh:02}:{mm:02}:{ss:02}")?;
+        if self.offset_seconds == 0 {
+            return f.write_str("Z");
+        }
+        let sign = if self.offset_seconds < 0 { '-' } else { '+' };
+        let size = self.offset_seconds.abs();
+        write!(f, "{sign}{:02}:{:02}", size / 3600, size / 60 % 60)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn table_of_windows() {
+        use Granularity::{Day, Hour, Minute};
+        let cases = [
+            ("UTC", "2026-11-21T08:05:00Z", Minute, "2026-11-21T08:05:00Z"),
+            ("UTC", "2026-11-21T08:05:00Z", Hour, "2026-11-21T08:00:00Z"),
+            ("UTC", "2026-11-21T08:05:00Z", Day, "2026-11-21T00:00:00Z"),
+            // London: clocks go forward on 29 March 2026 at 01:00 UTC, back on 25 October 2026 at 01:00 UTC.
+            ("Europe/London", "2026-03-29T00:59:00Z", Hour, "2026-03-29T00:00:00Z"),
+            ("Europe/London", "2026-03-29T01:00:00Z", Hour, "2026-03-29T02:00:00+01:00"),
+            ("Europe/London", "2026-03-29T22:59:00Z", Day, "2026-03-29T00:00:00Z"),
+            ("Europe/London", "2026-03-29T23:00:00Z", Day, "2026-03-30T00:00:00+01:00"),
+            ("Europe/London", "2026-10-25T00:30:00Z", Hour, "2026-10-25T01:00:00+01:00"),
+            ("Europe/London", "2026-10-25T01:30:00Z", Hour, "2026-10-25T01:00:00Z"),
+            ("Europe/London", "2026-10-24T23:00:00Z", Day, "2026-10-25T00:00:00+01:00"),
+            ("Europe/London", "2026-10-25T23:59:00Z", Day, "2026-10-25T00:00:00+01:00"),
+            ("Europe/London", "2026-10-26T00:00:00Z", Day, "2026-10-26T00:00:00Z"),
+            ("Asia/Kathmandu", "2026-11-21T18:14:00Z", Day, "2026-11-21T00:00:00+05:45"),
+            ("Asia/Kathmandu", "2026-11-21T18:15:00Z", Day, "2026-11-22T00:00:00+05:45"),
+            ("Asia/Kathmandu", "2026-11-21T18:14:00Z", Hour, "2026-11-21T23:00:00+05:45"),
+            // Apia left out 30 December 2011.
+            ("Pacific/Apia", "2011-12-30T09:59:00Z", Day, "2011-12-29T00:00:00-10:00"),
+            ("Pacific/Apia", "2011-12-30T10:00:00Z", Day, "2011-12-31T00:00:00+14:00"),
+            // Clocks of Lord Howe change by half an hour.
+            ("Australia/Lord_Howe", "2026-04-04T15:15:00Z", Hour, "2026-04-05T01:00:00+10:30"),
+            // Midnight of that day does not exist in Santiago.
+            ("America/Santiago", "2026-09-06T12:00:00Z", Day, "2026-09-06T01:00:00-03:00"),
+            ("UTC", "1969-12-31T23:59:00Z", Day, "1969-12-31T00:00:00Z"),
+        ];
+        for (zone, at, granularity, want) in cases {
+            let bucket = BucketStart::from_seconds(at.parse::<Timestamp>().unwrap().as_second());
+            let window = TimeZone::named(zone).unwrap().window(bucket, granularity).unwrap();
+            assert_eq!(window.to_string(), want, "{zone} {at}");
+        }
+    }
+
+    #[test]
+    fn moments_of_a_zone() {
+        let zone = TimeZone::named("Europe/London").unwrap();
+        for (text, want) in [
+            ("2026-07-01", Some("2026-06-30T23:00:00Z")),
+            ("2026-07-01T12:00", Some("2026-07-01T11:00:00Z")),
+            ("2026-07-01T12:00:00+02:00", Some("2026-07-01T10:00:00Z")),
+            ("2026-07-01T12:00:00.5Z", None),
+            ("yesterday", None),
+        ] {
+            let got = zone.moment("from", text).ok().map(|b| b.seconds());
+            let want = want.map(|w| w.parse::<Timestamp>().unwrap().as_second());
+            assert_eq!(got, want, "{text}");
+        }
+        assert!(TimeZone::named("Mars/Olympus").is_err());
+    }
+}

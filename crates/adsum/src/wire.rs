@@ -1,0 +1,166 @@
+//! Wiring: the one file that names concrete implementations.
+//!
+//! A data directory has one owner, a lock, a secret, a log and a store. Invariant: it opens whole or not at all, and
+//! what is missing or damaged is named; a directory whose log and store disagree does not open.
+
+#![allow(clippy::disallowed_methods, reason = "lock and secret are no part of log or store")]
+
+use std::fs::{self, File};
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use adsum_disk::{Disk, RealDisk};
+use adsum_log::{EmbeddedLog, EventLog, LogOptions, LogView};
+use adsum_model::campaigns::Campaigns;
+use adsum_model::catalog::Catalog;
+use adsum_model::hash::Secret;
+use adsum_model::id::Position;
+use adsum_pipeline::{InLine, Pipeline, schemas};
+use adsum_store::{AggregateStore, EmbeddedStore, StoreOptions};
+use anyhow::{Context, Result, bail};
+
+use crate::clock;
+use crate::config::Config;
+use crate::process::Threads;
+
+/// An open data directory.
+pub struct Home {
+    /// The log.
+    pub log: EmbeddedLog,
+    /// The loop over the store, with every durable frame folded.
+    pub pipeline: Pipeline<EmbeddedStore>,
+    /// The campaigns of the configuration.
+    pub campaigns: Arc<Campaigns>,
+    /// The secret that dedupe keys are made under.
+    pub secret: Secret,
+    /// What opening found, for people.
+    pub notes: Vec<String>,
+    _lock: File,
+}
+
+/// Whether a data directory may be made.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Make {
+    /// It is made if it is not there.
+    IfMissing,
+    /// It must be there.
+    Never,
+}
+
+impl Home {
+    /// Opens a data directory and folds what its log has beyond its store.
+    pub fn open(dir: &Path, config: &Config, make: Make, progress: &dyn Fn(u64)) -> Result<Self> {
+        let catalog = Arc::new(config.catalog()?);
+        let campaigns = Arc::new(config.campaigns(&catalog)?);
+        if !dir.is_dir() {
+            if make == Make::Never {
+                bail!("{} is no data directory; `adsum import` makes one", dir.display());
+            }
+            fs::create_dir_all(dir).with_context(|| format!("cannot make {}", dir.display()))?;
+        }
+        let lock = lock(dir)?;
+        let disk: Arc<dyn Disk> = Arc::new(RealDisk);
+        let (log_dir, store_dir) = (dir.join("log"), dir.join("store"));
+        let fresh = !log_dir.is_dir() && !store_dir.is_dir();
+        let secret = secret(dir, fresh)?;
+        let mut notes = Vec::new();
+        let (store, store_report) = EmbeddedStore::open(
+            disk.clone(),
+            &store_dir,
+            schemas(&catalog),
+            catalog.symbols().clone(),
+            StoreOptions::default(),
+        )
+        .with_context(|| format!("cannot open the store in {}", store_dir.display()))?;
+        if !store_report.removed.is_empty() {
+            notes.push(format!("the store had {} unfinished files, removed", store_report.removed.len()));
+        }
+        let committed = store.committed().through;
+        let known = (committed != Position::default()).then_some(committed);
+        let defaults = LogOptions::default();
+        let options = LogOptions {
+            segment_bytes: config.log.segment_bytes.unwrap_or(defaults.segment_bytes),
+            verify_bytes: config.log.verify_bytes.unwrap_or(defaults.verify_bytes),
+            ..defaults
+        };
+        let (log, log_report) = EmbeddedLog::open(disk, &log_dir, catalog.clone(), options, known)
+            .with_context(|| format!("cannot open the log in {}", log_dir.display()))?;
+        if let Some(torn) = log_report.torn {
+            notes.push(format!(
+                "the log ended in {} bytes that were never acknowledged ({} in {}, byte {}); kept as {}",
+                torn.bytes, torn.reason, torn.segment, torn.at, torn.kept_as
+            ));
+        }
+        if log.start().seq > committed.seq {
+            bail!(
+                "the log begins at frame {}, but the store has committed only up to {}: frames between are gone",
+                log.start().seq.get(),
+                committed.seq.get()
+            );
+        }
+        let workers = workers(config);
+        let executor: Box<dyn adsum_pipeline::Executor + Send> =
+            if workers > 1 { Box::new(Threads) } else { Box::new(InLine) };
+        let mut pipeline =
+            Pipeline::new(catalog, store, config.rules(), config.checkpoints(), workers, executor)?;
+        pipeline.recover(&log, secret, progress)?;
+        Ok(Self { log, pipeline, campaigns, secret, notes, _lock: lock })
+    }
+
+    /// Closes the log, so that its last frame is proven. Without it the next start copies that frame.
+    pub fn close(mut self) -> Result<()> {
+        Ok(self.log.close()?)
+    }
+}
+
+/// How many shards fold.
+pub fn workers(config: &Config) -> usize {
+    let cores = || std::thread::available_parallelism().map_or(1, usize::from);
+    config.workers.unwrap_or_else(cores).clamp(1, adsum_model::id::SLOT_COUNT)
+}
+
+fn lock(dir: &Path) -> Result<File> {
+    let path = dir.join("lock");
+    let file = File::options()
+        .create(true)
+        .truncate(false)
+        .write(true)
+        .open(&path)
+        .with_context(|| format!("cannot open {}", path.display()))?;
+    match file.try_lock() {
+        Ok(()) => Ok(file),
+        Err(fs::TryLockError::WouldBlock) => {
+            bail!("{} is in use by another adsum process: a data directory has one owner", dir.display())
+        }
+        Err(fs::TryLockError::Error(error)) => Err(error).with_context(|| format!("cannot lock {}", path.display())),
+    }
+}
+
+/// Reads the secret, or makes it for a directory that has nothing yet. It is synced before anything is keyed by it.
+fn secret(dir: &Path, fresh: bool) -> Result<Secret> {
+    let path: PathBuf = dir.join("secret");
+    match fs::read(&path) {
+        Ok(bytes) => match <[u8; 16]>::try_from(bytes.as_slice()) {
+            Ok(bytes) => Ok(Secret::new(bytes)),
+            Err(_) => bail!("{} is damaged: 16 bytes are expected, {} are there", path.display(), bytes.len()),
+        },
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound && fresh => {
+            let bytes = clock::random::<16>()?;
+            let temporary = dir.join("secret.tmp");
+            let mut options = File::options();
+            options.create(true).truncate(true).write(true);
+            #[cfg(unix)]
+            std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+            let mut file = options.open(&temporary)?;
+            file.write_all(&bytes)?;
+            file.sync_all()?;
+            fs::rename(&temporary, &path)?;
+            File::open(dir)?.sync_all()?;
+            Ok(Secret::new(bytes))
+        }
+        Err(error) => Err(error).with_context(|| {
+            format!("cannot read {}: without it no duplicate can be told, so nothing starts", path.display())
+        }),
+    }
+}

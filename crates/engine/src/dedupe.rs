@@ -1,0 +1,102 @@
+//! The dedupe records that are not committed yet: a table that only grows until it is taken for a checkpoint.
+//!
+//! Keys are uniform hashes already, so a place is some of their bits. Invariant: of one key the latest record stands.
+
+use adsum_model::id::DedupeKey;
+use adsum_model::state::DedupeRecord;
+
+/// Records since the last checkpoint.
+pub(crate) struct Memtable {
+    /// Entry number plus one; 0 is an empty place. A power of two long.
+    places: Vec<u32>,
+    entries: Vec<DedupeRecord>,
+}
+
+impl Default for Memtable {
+    fn default() -> Self {
+        Self { places: vec![0; 1024], entries: Vec::new() }
+    }
+}
+
+impl Memtable {
+    #[inline]
+    fn place_of(&self, key: DedupeKey) -> usize {
+        // The top bits choose the slot; these lie below them.
+        key.get() as usize & (self.places.len() - 1)
+    }
+
+    /// Asks the processor for the place of a key that is looked up soon.
+    #[inline]
+    pub fn prefetch(&self, key: DedupeKey) {
+        #[cfg(target_arch = "x86_64")]
+        // SAFETY: a prefetch reads nothing, and the address lies within the table.
+        unsafe {
+            use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
+            _mm_prefetch(self.places.as_ptr().add(self.place_of(key)).cast::<i8>(), _MM_HINT_T0);
+        }
+        #[cfg(not(target_arch = "x86_64"))]
+        let _ = key;
+    }
+
+    /// The record of a key.
+    #[inline]
+    pub fn find(&self, key: DedupeKey) -> Option<&DedupeRecord> {
+        let mut place = self.place_of(key);
+        loop {
+            match self.places[place] {
+                0 => return None,
+                n => {
+                    let entry = &self.entries[n as usize - 1];
+                    if entry.key == key {
+                        return Some(entry);
+                    }
+                }
+            }
+            place = (place + 1) & (self.places.len() - 1);
+        }
+    }
+
+    /// Adds a record, or puts it in the place of an older one with its key.
+    pub fn insert(&mut self, record: DedupeRecord) {
+        if (self.entries.len() + 1) * 2 > self.places.len() {
+            self.grow();
+        }
+        let mut place = self.place_of(record.key);
+        loop {
+            match self.places[place] {
+                0 => break,
+                n if self.entries[n as usize - 1].key == record.key => {
+                    self.entries[n as usize - 1] = record;
+                    return;
+                }
+                _ => place = (place + 1) & (self.places.len() - 1),
+            }
+        }
+        self.entries.push(record);
+        self.places[place] = u32::try_from(self.entries.len()).expect("a checkpoint comes long before 2^32 records");
+    }
+
+    fn grow(&mut self) {
+        let len = self.places.len() * 2;
+        self.places.clear();
+        self.places.resize(len, 0);
+        for i in 0..self.entries.len() {
+            let mut place = self.place_of(self.entries[i].key);
+            while self.places[place] != 0 {
+                place = (place + 1) & (len - 1);
+            }
+            self.places[place] = i as u32 + 1;
+        }
+    }
+
+    /// Takes the records and begins anew, with the table's memory kept.
+    pub fn take(&mut self) -> Vec<DedupeRecord> {
+        self.places.fill(0);
+        std::mem::take(&mut self.entries)
+    }
+
+    /// The records.
+    pub fn records(&self) -> &[DedupeRecord] {
+        &self.entries
+    }
+}

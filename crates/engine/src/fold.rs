@@ -1,0 +1,358 @@
+//! One shard's fold over a frame: age, currency, dedupe, window, in that order.
+//!
+//! A shard owns slots, and with them every event whose key falls there: a retry and a wrong reuse of a key always
+//! meet their first. Invariant: what a shard does depends on its slots' events in log order alone.
+
+use std::sync::Arc;
+
+use adsum_model::catalog::Catalog;
+use adsum_model::id::{DedupeKey, Offset, Revision};
+use adsum_model::ledger::{LedgerColumn, LedgerCounts};
+use adsum_model::rows::{EventRow, RowFlags, Rows};
+use adsum_model::state::{DedupeRecord, QuarantineEntry, QuarantineReason};
+use adsum_model::symbol::Symbol;
+use adsum_model::table::TableRows;
+use adsum_model::time::{BucketStart, EventTime, ReceivedAt};
+
+use crate::cells::{CellTable, Columns};
+use crate::clock::{Rules, Seen};
+use crate::dedupe::Memtable;
+
+/// Why a frame cannot be folded.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum FoldError {
+    /// A sum would not fit in 64 bits: the process stops rather than show a wrapped number.
+    #[error("a sum would overflow 64 bits; raise an alarm, nothing of this frame was published")]
+    Overflow,
+}
+
+/// What holds for a whole frame.
+#[derive(Clone, Copy, Debug)]
+pub struct FrameContext {
+    /// When the frame was appended.
+    pub appended_at: ReceivedAt,
+    /// The revision that the frame publishes.
+    pub revision: Revision,
+    /// The acceptance line before the frame.
+    pub line: EventTime,
+    /// The limits of time.
+    pub rules: Rules,
+}
+
+/// What a shard needs to know before it can fold: look these up and come back.
+#[derive(Clone, Debug, Default)]
+pub struct Lookups {
+    /// Rows of the batches that are this shard's: batch, then row.
+    mine: Vec<(u32, u32)>,
+    /// The keys that may have been committed.
+    pub keys: Vec<DedupeKey>,
+    /// Offsets whose place in quarantine is asked for by replays.
+    pub quarantine: Vec<Offset>,
+}
+
+/// What was found for the [`Lookups`], in their order.
+#[derive(Clone, Debug, Default)]
+pub struct Prior {
+    /// For each key its committed record.
+    pub records: Vec<Option<DedupeRecord>>,
+    /// For each offset its entry in quarantine.
+    pub quarantine: Vec<Option<QuarantineEntry>>,
+}
+
+/// What a frame changed in one shard.
+#[derive(Clone, Debug, Default)]
+pub struct Effects {
+    /// By source and hour of receivedAt (seconds since 1970).
+    pub ledger: Vec<((Symbol, i64), LedgerCounts)>,
+    /// Entries that came into quarantine, or whose reason changed.
+    pub quarantined: Vec<QuarantineEntry>,
+    /// Entries that left it.
+    pub released: Vec<Offset>,
+    /// What moves the clocks.
+    pub seen: Seen,
+    /// Events counted.
+    pub counted: u64,
+}
+
+impl Effects {
+    #[inline]
+    fn counts(&mut self, source: Symbol, received_at: ReceivedAt) -> &mut LedgerCounts {
+        let seconds = received_at.seconds();
+        let key = (source, seconds - seconds.rem_euclid(3600));
+        // The rows of a frame share source and hour nearly always: the last entry is looked at first.
+        match self.ledger.iter().rposition(|(k, _)| *k == key) {
+            Some(i) => &mut self.ledger[i].1,
+            None => {
+                self.ledger.push((key, LedgerCounts::default()));
+                let last = self.ledger.len() - 1;
+                &mut self.ledger[last].1
+            }
+        }
+    }
+}
+
+/// What a shard holds for the next checkpoint.
+#[derive(Debug, Default)]
+pub struct Delta {
+    /// New dedupe records.
+    pub dedupe: Vec<DedupeRecord>,
+    /// Rows of each rollup.
+    pub rollups: Vec<TableRows>,
+}
+
+/// The state of some slots.
+pub struct Shard {
+    index: usize,
+    count: usize,
+    dimensions: usize,
+    bucket_seconds: i64,
+    columns: Columns,
+    memtable: Memtable,
+    cells: Vec<CellTable>,
+    /// Quarantine of events of these slots since the last checkpoint; `None`: released since.
+    quarantine: hashbrown::HashMap<Offset, Option<QuarantineEntry>>,
+}
+
+impl Shard {
+    /// The `index`th of `count` shards, with nothing folded since the last checkpoint.
+    pub fn new(catalog: &Arc<Catalog>, index: usize, count: usize) -> Self {
+        let columns = Columns::new(catalog);
+        Self {
+            index,
+            count,
+            dimensions: catalog.dimensions().len(),
+            bucket_seconds: catalog.bucket_seconds(),
+            cells: catalog.rollups().iter().map(|r| CellTable::new(r, &columns)).collect(),
+            columns,
+            memtable: Memtable::default(),
+            quarantine: hashbrown::HashMap::new(),
+        }
+    }
+
+    #[inline]
+    fn owns(&self, key: DedupeKey) -> bool {
+        key.slot().index() % self.count == self.index
+    }
+
+    /// Phase one: finds this shard's rows, and what must be looked up for them.
+    pub fn keys(&self, batches: &[&Rows], lookups: &mut Lookups) {
+        lookups.mine.clear();
+        lookups.keys.clear();
+        lookups.quarantine.clear();
+        for (b, batch) in batches.iter().enumerate() {
+            for (i, row) in batch.events.iter().enumerate() {
+                if self.owns(row.key) {
+                    lookups.mine.push((b as u32, i as u32));
+                    self.memtable.prefetch(row.key);
+                    if row.flags.has(RowFlags::REPLAY) {
+                        lookups.quarantine.push(row.target);
+                    }
+                }
+            }
+        }
+        for &(b, i) in &lookups.mine {
+            let row = &batches[b as usize].events[i as usize];
+            // A key met since the last checkpoint is known here; the store would only tell an older story.
+            if !row.flags.has(RowFlags::NO_DEDUPE) && self.memtable.find(row.key).is_none() {
+                lookups.keys.push(row.key);
+            }
+        }
+    }
+
+    /// Phase two: folds this shard's rows. `bases` are the offsets of the batches' first records.
+    pub fn fold(
+        &mut self,
+        context: &FrameContext,
+        batches: &[&Rows],
+        bases: &[Offset],
+        lookups: &Lookups,
+        prior: &Prior,
+    ) -> Result<Effects, FoldError> {
+        let mut effects = Effects::default();
+        let mut records = prior.records.iter();
+        let mut entries = prior.quarantine.iter();
+        // Phase one asked for every key that the table did not have then; a key of this frame may be in it by now.
+        let mut asked = lookups.keys.iter().peekable();
+        for &(b, i) in &lookups.mine {
+            let batch = batches[b as usize];
+            let row = &batch.events[i as usize];
+            let committed = match asked.peek() {
+                Some(key) if **key == row.key && !row.flags.has(RowFlags::NO_DEDUPE) => {
+                    asked.next();
+                    records.next().copied().flatten()
+                }
+                _ => None,
+            };
+            let offset = bases[b as usize].plus(u64::from(row.ordinal));
+            let dimensions = &batch.dimensions[i as usize * self.dimensions..(i as usize + 1) * self.dimensions];
+            if row.flags.has(RowFlags::REPLAY) {
+                let entry = entries.next().copied().flatten();
+                self.replay(context, row, dimensions, offset, committed, entry, &mut effects)?;
+            } else {
+                self.event(context, row, dimensions, offset, committed, &mut effects)?;
+            }
+        }
+        Ok(effects)
+    }
+
+    #[inline]
+    fn event(
+        &mut self,
+        context: &FrameContext,
+        row: &EventRow,
+        dimensions: &[Symbol],
+        offset: Offset,
+        committed: Option<DedupeRecord>,
+        effects: &mut Effects,
+    ) -> Result<(), FoldError> {
+        let import = row.flags.has(RowFlags::IMPORT);
+        let outcome = if !import && is_future(row.occurred_at, row.received_at, &context.rules) {
+            Outcome::Quarantined(QuarantineReason::Future)
+        } else if !import && row.occurred_at < context.line {
+            Outcome::Quarantined(QuarantineReason::TooOld)
+        } else {
+            self.judge(row, committed, if import { None } else { Some(context.line) })
+        };
+        let counts = effects.counts(row.source, row.received_at);
+        counts.add(LedgerColumn::Received, 1);
+        counts.add(LedgerColumn::Accepted, 1);
+        match outcome {
+            Outcome::Quarantined(reason) => {
+                counts.quarantine(reason, 1);
+                self.hold(QuarantineEntry { offset, reason, received_at: row.received_at }, effects);
+                return Ok(());
+            }
+            Outcome::Duplicate => counts.add(LedgerColumn::Duplicates, 1),
+            Outcome::First => {
+                counts.add(LedgerColumn::Counted, 1);
+                self.count(context, row, dimensions, offset, effects)?;
+            }
+        }
+        effects.seen.event(import, row.source, row.occurred_at, row.received_at);
+        Ok(())
+    }
+
+    /// A replay moves one event from quarantined to what it then is: age is waived, the future is checked again.
+    #[allow(clippy::too_many_arguments, reason = "the parts of one step, named")]
+    fn replay(
+        &mut self,
+        context: &FrameContext,
+        row: &EventRow,
+        dimensions: &[Symbol],
+        offset: Offset,
+        committed: Option<DedupeRecord>,
+        entry: Option<QuarantineEntry>,
+        effects: &mut Effects,
+    ) -> Result<(), FoldError> {
+        let held = self.quarantine.get(&row.target).copied().unwrap_or(entry);
+        let counts = effects.counts(row.source, row.received_at);
+        counts.add(LedgerColumn::Replays, 1);
+        let Some(held) = held.filter(|e| e.reason != QuarantineReason::Rejected) else {
+            counts.add(LedgerColumn::ReplaysRefused, 1);
+            return Ok(());
+        };
+        let import = row.flags.has(RowFlags::IMPORT);
+        let outcome = if held.reason == QuarantineReason::Conflict {
+            Outcome::Quarantined(QuarantineReason::Conflict)
+        } else if !import && is_future(row.occurred_at, context.appended_at, &context.rules) {
+            Outcome::Quarantined(QuarantineReason::Future)
+        } else {
+            self.judge(row, committed, None)
+        };
+        counts.quarantine(held.reason, -1);
+        match outcome {
+            Outcome::Quarantined(reason) => {
+                counts.quarantine(reason, 1);
+                if reason != held.reason {
+                    self.hold(QuarantineEntry { reason, ..held }, effects);
+                }
+                return Ok(());
+            }
+            Outcome::Duplicate => counts.add(LedgerColumn::Duplicates, 1),
+            Outcome::First => {
+                counts.add(LedgerColumn::Counted, 1);
+                self.count(context, row, dimensions, offset, effects)?;
+            }
+        }
+        self.quarantine.insert(row.target, None);
+        effects.released.push(row.target);
+        Ok(())
+    }
+
+    /// Currency, then dedupe. A key ends below `line`; without a line it never does.
+    #[inline]
+    fn judge(&self, row: &EventRow, committed: Option<DedupeRecord>, line: Option<EventTime>) -> Outcome {
+        if row.flags.has(RowFlags::FOREIGN) {
+            return Outcome::Quarantined(QuarantineReason::Currency);
+        }
+        if row.flags.has(RowFlags::NO_DEDUPE) {
+            return Outcome::First;
+        }
+        let first = self.memtable.find(row.key).copied().or(committed);
+        match first {
+            Some(first) if !first.import && line.is_some_and(|line| first.occurred_at < line) => Outcome::First,
+            Some(first) if first.content == row.content => Outcome::Duplicate,
+            Some(_) => Outcome::Quarantined(QuarantineReason::Conflict),
+            None => Outcome::First,
+        }
+    }
+
+    #[inline]
+    fn count(
+        &mut self,
+        context: &FrameContext,
+        row: &EventRow,
+        dimensions: &[Symbol],
+        offset: Offset,
+        effects: &mut Effects,
+    ) -> Result<(), FoldError> {
+        effects.counted += 1;
+        if !row.flags.has(RowFlags::NO_DEDUPE) {
+            self.memtable.insert(DedupeRecord {
+                key: row.key,
+                content: row.content,
+                occurred_at: row.occurred_at,
+                offset,
+                import: row.flags.has(RowFlags::IMPORT),
+            });
+        }
+        let bucket = BucketStart::of(row.occurred_at, self.bucket_seconds);
+        for cells in &mut self.cells {
+            cells.add(row, dimensions, bucket, &self.columns, context.revision)?;
+        }
+        Ok(())
+    }
+
+    fn hold(&mut self, entry: QuarantineEntry, effects: &mut Effects) {
+        self.quarantine.insert(entry.offset, Some(entry));
+        effects.quarantined.push(entry);
+    }
+
+    /// How many dedupe records and cells wait for the next checkpoint.
+    pub fn pending(&self) -> (usize, usize) {
+        (self.memtable.records().len(), self.cells.iter().map(CellTable::len).sum())
+    }
+
+    /// What waits for the next checkpoint, copied.
+    pub fn delta(&self) -> Delta {
+        Delta { dedupe: self.memtable.records().to_vec(), rollups: self.cells.iter().map(CellTable::rows).collect() }
+    }
+
+    /// Takes what waits for the next checkpoint; from then on the store knows it.
+    pub fn take_delta(&mut self) -> Delta {
+        let rollups = self.cells.iter().map(CellTable::rows).collect();
+        self.cells.iter_mut().for_each(CellTable::clear);
+        self.quarantine.clear();
+        Delta { dedupe: self.memtable.take(), rollups }
+    }
+}
+
+enum Outcome {
+    First,
+    Duplicate,
+    Quarantined(QuarantineReason),
+}
+
+fn is_future(occurred_at: EventTime, now: ReceivedAt, rules: &Rules) -> bool {
+    occurred_at.micros() > now.micros().saturating_add(rules.future_micros)
+}

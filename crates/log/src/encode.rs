@@ -1,0 +1,454 @@
+//! Records to bytes: one frame at a time, against the dictionary of the segment that it goes to.
+//!
+//! Invariant: a frame carries every dictionary entry that it is the first to use; a frame that did not become durable
+//! takes its entries back ([`Encoder::rollback`]). Not here: writing the bytes.
+//!
+//! Most records have the shape of the one before, so a record is first written as if it had, and again if that fails.
+
+use std::sync::Arc;
+
+use adsum_model::catalog::Catalog;
+use adsum_model::record::{Form, RecordBatch, RecordHead, Span};
+use adsum_model::symbol::Symbol;
+use hashbrown::HashMap;
+
+use crate::LogError;
+use crate::dictionary::{
+    CampaignForm, DICTIONARY_BYTES_MAX, Encoding, SHAPES_MAX, STRING_BYTES_MAX, STRINGS_MAX, Shape,
+};
+use crate::layout::{FRAME_HEADER_BYTES, FrameHeader, section_crc};
+use crate::varint::{VARINT_BYTES_MAX, Writer, zigzag};
+
+/// From this size on a block is closed and the next one begins, in bytes.
+const BLOCK_BYTES: usize = 256 << 10;
+/// Room for one value that is no text, and for what precedes a text.
+const VALUE_BYTES_MAX: usize = 16;
+/// Room for what precedes the values: shape, receivedAt, campaign.
+const HEAD_BYTES_MAX: usize = 3 * VARINT_BYTES_MAX;
+
+/// The numbers of symbols in the current segment's dictionary: an array by symbol, stamped with the segment, so that
+/// a new segment costs nothing and a look-up hashes nothing.
+struct StringIds {
+    stamped: Vec<u64>,
+    generation: u64,
+    count: u32,
+}
+
+impl StringIds {
+    #[inline(always)]
+    fn get(&self, symbol: Symbol) -> Option<u32> {
+        match self.stamped.get(symbol.index()) {
+            Some(stamped) if stamped >> 32 == self.generation => Some(*stamped as u32),
+            _ => None,
+        }
+    }
+
+    fn set(&mut self, symbol: Symbol, id: u32) {
+        if self.stamped.len() <= symbol.index() {
+            self.stamped.resize((symbol.index() + 1).next_power_of_two(), 0);
+        }
+        self.stamped[symbol.index()] = (self.generation << 32) | u64::from(id);
+    }
+
+    fn clear(&mut self) {
+        self.generation += 1;
+        self.count = 0;
+        self.set(Symbol::NULL, 0);
+    }
+}
+
+/// Writes the frames of one segment after another.
+pub(crate) struct Encoder {
+    catalog: Arc<Catalog>,
+    ids: StringIds,
+    shapes: Vec<Shape>,
+    shape_ids: HashMap<Shape, u32>,
+    dictionary_bytes: usize,
+    /// The number less one of the shape that the last record had.
+    last_shape: usize,
+    scratch: Shape,
+    out: Writer,
+    new: NewEntries,
+}
+
+/// The entries that the current frame is the first to use.
+#[derive(Default)]
+struct NewEntries {
+    symbols: Vec<Symbol>,
+    strings: Writer,
+    shapes: Writer,
+    shape_count: usize,
+    bytes: usize,
+}
+
+/// What a frame's values are relative to.
+#[derive(Clone, Copy)]
+struct Bases {
+    appended_at: i64,
+    time_millis: i64,
+    time_micros: i64,
+}
+
+impl Encoder {
+    /// An encoder without a segment; [`Self::begin_segment`] comes first.
+    pub(crate) fn new(catalog: Arc<Catalog>) -> Self {
+        let mut ids = StringIds { stamped: Vec::new(), generation: 0, count: 0 };
+        ids.clear();
+        Self {
+            catalog,
+            ids,
+            shapes: Vec::new(),
+            shape_ids: HashMap::new(),
+            dictionary_bytes: 0,
+            last_shape: 0,
+            scratch: Shape::empty(),
+            out: Writer::default(),
+            new: NewEntries::default(),
+        }
+    }
+
+    /// Forgets the dictionary: the next frame is the first of a segment.
+    pub(crate) fn begin_segment(&mut self) {
+        self.ids.clear();
+        self.shapes.clear();
+        self.shape_ids.clear();
+        self.dictionary_bytes = 0;
+        self.last_shape = 0;
+        self.forget_new();
+    }
+
+    /// Encodes a frame; `header` has everything but the time base, the count and the lengths. Returns its bytes.
+    pub(crate) fn encode(
+        &mut self,
+        mut header: FrameHeader,
+        batches: &[&RecordBatch],
+        bytes_max: u64,
+    ) -> Result<(FrameHeader, &[u8]), LogError> {
+        let time = batches.iter().find_map(|b| b.spans.iter().find(|s| s.form == Form::Time));
+        let time_millis = time.map_or(0, |span| span.as_wide() as i64 / 1000);
+        header.time_base_micros = time_millis * 1000;
+        let bases = Bases {
+            appended_at: header.appended_at.micros(),
+            time_millis,
+            time_micros: header.time_base_micros,
+        };
+        let binding = header.binding();
+        self.out.clear();
+        self.out.put(&[0; FRAME_HEADER_BYTES]);
+        let mut block = None;
+        let mut records = 0_u64;
+        for batch in batches {
+            for head in &batch.heads {
+                let start = *block.get_or_insert_with(|| begin_block(&mut self.out));
+                self.record(batch, head, bases);
+                if self.out.len() - start >= BLOCK_BYTES {
+                    end_block(&mut self.out, start, binding);
+                    block = None;
+                    self.check_size(bytes_max)?;
+                }
+            }
+            records += batch.heads.len() as u64;
+        }
+        if let Some(start) = block {
+            end_block(&mut self.out, start, binding);
+        }
+        let blocks_end = self.out.len();
+        self.end_dictionary(binding);
+        self.check_size(bytes_max)?;
+        let too_large = LogError::TooLarge { bytes: self.out.len() as u64, bytes_max };
+        let Ok(records) = u32::try_from(records) else { return Err(too_large) };
+        header.records = records;
+        header.blocks_bytes = (blocks_end - FRAME_HEADER_BYTES) as u32;
+        header.dictionary_bytes = (self.out.len() - blocks_end) as u32;
+        self.out.bytes_mut()[..FRAME_HEADER_BYTES].copy_from_slice(&header.encode());
+        Ok((header, self.out.bytes()))
+    }
+
+    fn check_size(&self, bytes_max: u64) -> Result<(), LogError> {
+        let bytes = self.out.len() as u64;
+        if bytes > bytes_max { Err(LogError::TooLarge { bytes, bytes_max }) } else { Ok(()) }
+    }
+
+    /// The frame is durable, and its dictionary entries with it.
+    pub(crate) fn commit(&mut self) {
+        self.forget_new();
+    }
+
+    /// The frame is not in the segment: its dictionary entries are taken back.
+    pub(crate) fn rollback(&mut self) {
+        for symbol in &self.new.symbols {
+            self.ids.stamped[symbol.index()] = 0;
+        }
+        self.ids.count -= self.new.symbols.len() as u32;
+        for shape in self.shapes.drain(self.shapes.len() - self.new.shape_count..) {
+            self.shape_ids.remove(&shape);
+        }
+        self.dictionary_bytes -= self.new.bytes;
+        self.last_shape = 0;
+        self.forget_new();
+    }
+
+    fn forget_new(&mut self) {
+        self.new.symbols.clear();
+        self.new.strings.clear();
+        self.new.shapes.clear();
+        self.new.shape_count = 0;
+        self.new.bytes = 0;
+    }
+
+    fn end_dictionary(&mut self, binding: u32) {
+        if self.new.symbols.is_empty() && self.new.shape_count == 0 {
+            return;
+        }
+        let start = self.out.len();
+        self.out.put_varint(self.new.symbols.len() as u64);
+        self.out.put(self.new.strings.bytes());
+        self.out.put_varint(self.new.shape_count as u64);
+        self.out.put(self.new.shapes.bytes());
+        let crc = section_crc(binding, &self.out.bytes()[start..]);
+        self.out.put(&crc.to_le_bytes());
+    }
+
+    #[inline]
+    fn record(&mut self, batch: &RecordBatch, head: &RecordHead, bases: Bases) {
+        let start = self.out.len();
+        if let Some(shape) = self.shapes.get(self.last_shape)
+            && has_head(shape, head)
+        {
+            self.out.reserve(HEAD_BYTES_MAX);
+            self.out.varint(self.last_shape as u64 + 1);
+            if values(&mut self.out, &self.ids, shape, batch, head, bases) {
+                return;
+            }
+            self.out.rewind(start);
+        }
+        self.record_of_other_shape(batch, head, bases);
+    }
+
+    #[inline(never)]
+    fn record_of_other_shape(&mut self, batch: &RecordBatch, head: &RecordHead, bases: Bases) {
+        let mut shape = std::mem::replace(&mut self.scratch, Shape::empty());
+        self.describe(&mut shape, batch, head);
+        self.out.reserve(HEAD_BYTES_MAX);
+        let id = self.shape_ids.get(&shape).copied().or_else(|| self.add_shape(&shape));
+        match id {
+            Some(id) => {
+                self.last_shape = id as usize - 1;
+                self.out.varint(u64::from(id));
+            }
+            None => {
+                // The dictionary has no room: the shape stands in the record itself.
+                let mut entry = Writer::default();
+                shape.encode(&self.catalog, &mut entry);
+                self.out.varint(0);
+                self.out.put_text(entry.bytes());
+                self.out.reserve(HEAD_BYTES_MAX);
+            }
+        }
+        if shape.fields.iter().any(|(_, e)| *e == Encoding::Inline) || shape.campaign == CampaignForm::Inline {
+            self.values_inline(&shape, batch, head, bases);
+        } else {
+            let written = values(&mut self.out, &self.ids, &shape, batch, head, bases);
+            debug_assert!(written, "the shape was made for this record");
+        }
+        self.scratch = shape;
+    }
+
+    /// Finds the encoding of each value; new strings enter the dictionary.
+    fn describe(&mut self, shape: &mut Shape, batch: &RecordBatch, head: &RecordHead) {
+        shape.kind = head.kind;
+        shape.source = head.source;
+        shape.stream = head.stamp.stream;
+        shape.billable = head.stamp.billable;
+        shape.currency = head.stamp.currency;
+        shape.folded = head.stamp.folded;
+        shape.campaign = match head.stamp.campaign {
+            campaign if campaign.is_null() => CampaignForm::None,
+            campaign if self.string_id(campaign).is_some() => CampaignForm::Dictionary,
+            _ => CampaignForm::Inline,
+        };
+        shape.fields.clear();
+        for span in batch.fields(head) {
+            let encoding = match span.form {
+                Form::Symbol if self.string_id(span.as_symbol()).is_some() => Encoding::Dictionary,
+                Form::Symbol => Encoding::Inline,
+                Form::Text => Encoding::Text,
+                Form::Uuid => Encoding::Uuid,
+                Form::Uint => Encoding::Uint,
+                Form::Int => Encoding::Int,
+                Form::Time if (span.as_wide() as i64) % 1000 == 0 => Encoding::Millis,
+                Form::Time => Encoding::Micros,
+                Form::Json => Encoding::Json,
+                Form::Bytes => Encoding::Bytes,
+            };
+            shape.fields.push((span.field, encoding));
+        }
+    }
+
+    /// The number of a symbol's string, given now if there is room.
+    fn string_id(&mut self, symbol: Symbol) -> Option<u32> {
+        if let Some(id) = self.ids.get(symbol) {
+            return Some(id);
+        }
+        let (ids, new, dictionary_bytes) = (&mut self.ids, &mut self.new, &mut self.dictionary_bytes);
+        self.catalog.symbols().read(|names| {
+            let text = names.bytes(symbol);
+            let bytes = text.len() + 2;
+            if text.len() > STRING_BYTES_MAX
+                || ids.count >= STRINGS_MAX
+                || *dictionary_bytes + bytes > DICTIONARY_BYTES_MAX
+            {
+                return None;
+            }
+            new.strings.put_text(text);
+            new.symbols.push(symbol);
+            new.bytes += bytes;
+            *dictionary_bytes += bytes;
+            ids.count += 1;
+            let id = ids.count;
+            ids.set(symbol, id);
+            Some(id)
+        })
+    }
+
+    fn add_shape(&mut self, shape: &Shape) -> Option<u32> {
+        let mut entry = Writer::default();
+        shape.encode(&self.catalog, &mut entry);
+        let bytes = entry.len() + 3;
+        if self.shapes.len() >= SHAPES_MAX || self.dictionary_bytes + bytes > DICTIONARY_BYTES_MAX {
+            return None;
+        }
+        self.new.shapes.put_text(entry.bytes());
+        self.new.shape_count += 1;
+        self.new.bytes += bytes;
+        self.dictionary_bytes += bytes;
+        self.shapes.push(shape.clone());
+        let id = self.shapes.len() as u32;
+        self.shape_ids.insert(shape.clone(), id);
+        Some(id)
+    }
+
+    /// Writes the values of a record, some of whose symbols stand in it as text.
+    fn values_inline(&mut self, shape: &Shape, batch: &RecordBatch, head: &RecordHead, bases: Bases) {
+        let out = &mut self.out;
+        out.varint(zigzag(head.received_at.micros().wrapping_sub(bases.appended_at)));
+        match shape.campaign {
+            CampaignForm::None => {}
+            CampaignForm::Dictionary => {
+                let id = self.ids.get(head.stamp.campaign).expect("the shape was made for this record");
+                out.varint(u64::from(id));
+            }
+            CampaignForm::Inline => self.catalog.symbols().read(|names| out.put_text(names.bytes(head.stamp.campaign))),
+        }
+        for (span, (_, encoding)) in batch.fields(head).iter().zip(&shape.fields) {
+            if *encoding == Encoding::Inline {
+                self.catalog.symbols().read(|names| out.put_text(names.bytes(span.as_symbol())));
+            } else {
+                let written = value(out, &self.ids, batch, span, *encoding, bases);
+                debug_assert!(written, "the shape was made for this record");
+            }
+        }
+    }
+}
+
+fn begin_block(out: &mut Writer) -> usize {
+    let start = out.len();
+    out.put(&[0; 4]);
+    start
+}
+
+fn end_block(out: &mut Writer, start: usize, binding: u32) {
+    let payload_bytes = (out.len() - start - 4) as u32;
+    out.bytes_mut()[start..start + 4].copy_from_slice(&payload_bytes.to_le_bytes());
+    let crc = section_crc(binding, &out.bytes()[start..]);
+    out.put(&crc.to_le_bytes());
+}
+
+#[inline(always)]
+fn has_head(shape: &Shape, head: &RecordHead) -> bool {
+    let stamp = &head.stamp;
+    shape.fields.len() == usize::from(head.span_count)
+        && shape.kind == head.kind
+        && shape.source == head.source
+        && shape.stream == stamp.stream
+        && shape.billable == stamp.billable
+        && shape.currency == stamp.currency
+        && shape.folded == stamp.folded
+        && (shape.campaign == CampaignForm::None) == stamp.campaign.is_null()
+}
+
+/// Writes receivedAt, campaign and values as `shape` says; false where they do not fit it.
+#[inline]
+fn values(
+    out: &mut Writer,
+    ids: &StringIds,
+    shape: &Shape,
+    batch: &RecordBatch,
+    head: &RecordHead,
+    bases: Bases,
+) -> bool {
+    out.varint(zigzag(head.received_at.micros().wrapping_sub(bases.appended_at)));
+    match shape.campaign {
+        CampaignForm::None => {}
+        CampaignForm::Dictionary => match ids.get(head.stamp.campaign) {
+            Some(id) => out.varint(u64::from(id)),
+            None => return false,
+        },
+        CampaignForm::Inline => return false,
+    }
+    for (span, (field, encoding)) in batch.fields(head).iter().zip(&shape.fields) {
+        if span.field != *field || !value(out, ids, batch, span, *encoding, bases) {
+            return false;
+        }
+    }
+    true
+}
+
+/// Writes one value; false where the encoding does not fit it.
+#[inline(always)]
+fn value(
+    out: &mut Writer,
+    ids: &StringIds,
+    batch: &RecordBatch,
+    span: &Span,
+    encoding: Encoding,
+    bases: Bases,
+) -> bool {
+    if span.form != encoding.form() {
+        return false;
+    }
+    out.reserve(VALUE_BYTES_MAX);
+    match encoding {
+        Encoding::Dictionary => match ids.get(span.as_symbol()) {
+            Some(id) => out.varint(u64::from(id)),
+            None => return false,
+        },
+        Encoding::Inline => return false,
+        Encoding::Uuid => out.sixteen(&batch.uuids[span.start as usize]),
+        Encoding::Uint => out.varint(span.as_wide()),
+        Encoding::Int => out.varint(!span.as_wide()),
+        Encoding::Millis => {
+            let micros = span.as_wide() as i64;
+            if micros % 1000 != 0 {
+                return false;
+            }
+            out.varint(zigzag(micros / 1000 - bases.time_millis));
+        }
+        Encoding::Micros => {
+            let micros = span.as_wide() as i64;
+            // A full millisecond has one encoding, so that equal records have equal bytes.
+            if micros % 1000 == 0 {
+                return false;
+            }
+            out.varint(zigzag(micros.wrapping_sub(bases.time_micros)));
+        }
+        Encoding::Text | Encoding::Json | Encoding::Bytes => {
+            let bytes = &batch.arena[span.range()];
+            out.varint(bytes.len() as u64);
+            out.put(bytes);
+        }
+    }
+    true
+}
+
+const _: () = assert!(VALUE_BYTES_MAX >= VARINT_BYTES_MAX);

@@ -1,0 +1,17 @@
+//! From bytes to records: JSON as senders write it, checked strictly.
+//!
+//! Invariant: a line becomes one event or one reject, never both and never nothing (blank lines are not received);
+//! the order of fields, white space and escapes change no answer. Not here: sockets, files, and what an event means.
+
+mod decode;
+mod reject;
+mod scan;
+mod text;
+mod write;
+
+pub use decode::{Decoded, Decoder, Intake};
+pub use reject::{Reject, RejectCode};
+pub use scan::{JsonError, canonical_json, find_member, members};
+pub(crate) use scan::{attribute_text, json_word};
+pub use text::format_uuid;
+pub use write::record_json;

@@ -1,0 +1,540 @@
+//! A strict JSON scanner over bytes that are known to be UTF-8.
+//!
+//! It borrows, allocates nothing on the way of plain values, and refuses what RFC 8259 refuses: bare control
+//! characters, lone surrogates, leading zeros, trailing commas. Invariant: nesting is bounded by [`DEPTH_MAX`], and
+//! equal keys in one object are an error at every depth. Not here: what a field must hold.
+
+use crate::hash::HashValue;
+
+/// The deepest nesting.
+pub(crate) const DEPTH_MAX: usize = 32;
+/// The most members of one nested object.
+const MEMBERS_MAX: usize = 512;
+
+/// Why a text is no JSON that we take.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum JsonError {
+    /// Against the grammar.
+    Syntax,
+    /// A key stands twice in one object.
+    DuplicateKey,
+    /// Nested deeper, or an object has more members, than the limit.
+    TooLarge,
+}
+
+/// A scanned string: where its inside lies, and what is in it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Str {
+    pub start: usize,
+    pub end: usize,
+    /// It has escapes.
+    pub escaped: bool,
+    /// It has bytes that are not printable ASCII (DEL or from 0x80 on).
+    pub special: bool,
+}
+
+/// A scanned value's kind.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Kind {
+    String(Str),
+    Number,
+    Object,
+    Array,
+    True,
+    False,
+    Null,
+}
+
+#[derive(Clone, Copy)]
+pub(crate) struct Scanner<'a> {
+    pub text: &'a [u8],
+    pub at: usize,
+}
+
+impl<'a> Scanner<'a> {
+    pub fn new(text: &'a [u8], at: usize) -> Self {
+        Self { text, at }
+    }
+
+    #[inline(always)]
+    pub fn peek(&self) -> Option<u8> {
+        self.text.get(self.at).copied()
+    }
+
+    #[inline(always)]
+    pub fn skip_space(&mut self) {
+        while let Some(b' ' | b'\t' | b'\r' | b'\n') = self.peek() {
+            self.at += 1;
+        }
+    }
+
+    #[inline(always)]
+    pub fn eat(&mut self, byte: u8) -> bool {
+        let hit = self.peek() == Some(byte);
+        self.at += usize::from(hit);
+        hit
+    }
+
+    #[inline(always)]
+    pub fn expect(&mut self, byte: u8) -> Result<(), JsonError> {
+        if self.eat(byte) { Ok(()) } else { Err(JsonError::Syntax) }
+    }
+
+    /// A string whose opening quote was eaten.
+    #[inline(always)]
+    pub fn string(&mut self) -> Result<Str, JsonError> {
+        let start = self.at;
+        let (plain, special) = scan_plain(&self.text[start..]);
+        self.at += plain;
+        match self.peek() {
+            Some(b'"') => {
+                let end = self.at;
+                self.at += 1;
+                Ok(Str { start, end, escaped: false, special })
+            }
+            Some(b'\\') => self.string_with_escapes(start, special),
+            _ => Err(JsonError::Syntax),
+        }
+    }
+
+    #[cold]
+    fn string_with_escapes(&mut self, start: usize, mut special: bool) -> Result<Str, JsonError> {
+        loop {
+            match self.peek().ok_or(JsonError::Syntax)? {
+                b'"' => {
+                    let end = self.at;
+                    self.at += 1;
+                    return Ok(Str { start, end, escaped: true, special });
+                }
+                b'\\' => {
+                    self.at += 1;
+                    match self.peek() {
+                        Some(b'"' | b'\\' | b'/' | b'b' | b'f' | b'n' | b'r' | b't') => self.at += 1,
+                        Some(b'u') => {
+                            self.at += 1;
+                            let unit = self.hex4()?;
+                            if (0xD800..0xDC00).contains(&unit) {
+                                if !(self.eat(b'\\') && self.eat(b'u')) {
+                                    return Err(JsonError::Syntax);
+                                }
+                                if !(0xDC00..0xE000).contains(&self.hex4()?) {
+                                    return Err(JsonError::Syntax);
+                                }
+                            } else if (0xDC00..0xE000).contains(&unit) {
+                                return Err(JsonError::Syntax);
+                            }
+                        }
+                        _ => return Err(JsonError::Syntax),
+                    }
+                }
+                b if b < 0x20 => return Err(JsonError::Syntax),
+                b => {
+                    special |= b >= 0x7F;
+                    self.at += 1;
+                }
+            }
+        }
+    }
+
+    fn hex4(&mut self) -> Result<u32, JsonError> {
+        let digits = self.text.get(self.at..self.at + 4).ok_or(JsonError::Syntax)?;
+        self.at += 4;
+        digits.iter().try_fold(0_u32, |value, &b| {
+            let digit = (b as char).to_digit(16).ok_or(JsonError::Syntax)?;
+            Ok(value * 16 + digit)
+        })
+    }
+
+    /// A number, by the grammar of RFC 8259.
+    pub fn number(&mut self) -> Result<(), JsonError> {
+        self.eat(b'-');
+        match self.peek() {
+            Some(b'0') => self.at += 1,
+            Some(b'1'..=b'9') => self.digits()?,
+            _ => return Err(JsonError::Syntax),
+        }
+        if self.eat(b'.') {
+            self.digits()?;
+        }
+        if let Some(b'e' | b'E') = self.peek() {
+            self.at += 1;
+            if let Some(b'+' | b'-') = self.peek() {
+                self.at += 1;
+            }
+            self.digits()?;
+        }
+        Ok(())
+    }
+
+    fn digits(&mut self) -> Result<(), JsonError> {
+        let start = self.at;
+        while let Some(b'0'..=b'9') = self.peek() {
+            self.at += 1;
+        }
+        if self.at > start { Ok(()) } else { Err(JsonError::Syntax) }
+    }
+
+    fn word(&mut self, word: &[u8]) -> Result<(), JsonError> {
+        if self.text[self.at..].starts_with(word) {
+            self.at += word.len();
+            Ok(())
+        } else {
+            Err(JsonError::Syntax)
+        }
+    }
+
+    /// Any value, wholly checked.
+    pub fn value(&mut self, depth: usize) -> Result<Kind, JsonError> {
+        if depth > DEPTH_MAX {
+            return Err(JsonError::TooLarge);
+        }
+        match self.peek().ok_or(JsonError::Syntax)? {
+            b'"' => {
+                self.at += 1;
+                self.string().map(Kind::String)
+            }
+            b'{' => {
+                self.object(depth)?;
+                Ok(Kind::Object)
+            }
+            b'[' => {
+                self.at += 1;
+                self.skip_space();
+                if self.eat(b']') {
+                    return Ok(Kind::Array);
+                }
+                loop {
+                    self.skip_space();
+                    self.value(depth + 1)?;
+                    self.skip_space();
+                    if self.eat(b']') {
+                        return Ok(Kind::Array);
+                    }
+                    self.expect(b',')?;
+                }
+            }
+            b't' => self.word(b"true").map(|()| Kind::True),
+            b'f' => self.word(b"false").map(|()| Kind::False),
+            b'n' => self.word(b"null").map(|()| Kind::Null),
+            _ => self.number().map(|()| Kind::Number),
+        }
+    }
+
+    fn object(&mut self, depth: usize) -> Result<(), JsonError> {
+        let mut keys: Vec<Vec<u8>> = Vec::new();
+        self.each_member(|scanner, key| {
+            if keys.len() >= MEMBERS_MAX {
+                return Err(JsonError::TooLarge);
+            }
+            let name = unescape(scanner.text, key);
+            if keys.contains(&name) {
+                return Err(JsonError::DuplicateKey);
+            }
+            keys.push(name);
+            scanner.value(depth + 1).map(|_| ())
+        })
+    }
+
+    /// Goes through an object's members; `take` is called at each value and must eat it.
+    pub fn each_member(
+        &mut self,
+        mut take: impl FnMut(&mut Self, Str) -> Result<(), JsonError>,
+    ) -> Result<(), JsonError> {
+        self.expect(b'{')?;
+        self.skip_space();
+        if self.eat(b'}') {
+            return Ok(());
+        }
+        loop {
+            self.skip_space();
+            self.expect(b'"')?;
+            let key = self.string()?;
+            self.skip_space();
+            self.expect(b':')?;
+            self.skip_space();
+            take(self, key)?;
+            self.skip_space();
+            if self.eat(b'}') {
+                return Ok(());
+            }
+            self.expect(b',')?;
+        }
+    }
+}
+
+/// How many bytes come before the first quote, backslash or control character, and whether any of them is not
+/// printable ASCII.
+#[cfg(target_arch = "x86_64")]
+#[inline(always)]
+fn scan_plain(text: &[u8]) -> (usize, bool) {
+    use std::arch::x86_64::{
+        __m128i, _mm_cmpeq_epi8, _mm_loadu_si128, _mm_min_epu8, _mm_movemask_epi8, _mm_or_si128, _mm_set1_epi8,
+    };
+    let mut at = 0;
+    let mut special = false;
+    while at + 16 <= text.len() {
+        // SAFETY: SSE2 is part of x86_64, and the 16 bytes from `at` lie within `text`.
+        let (stops, marks) = unsafe {
+            let bytes = _mm_loadu_si128(text.as_ptr().add(at).cast::<__m128i>());
+            let quote = _mm_cmpeq_epi8(bytes, _mm_set1_epi8(b'"' as i8));
+            let slash = _mm_cmpeq_epi8(bytes, _mm_set1_epi8(b'\\' as i8));
+            let control = _mm_cmpeq_epi8(_mm_min_epu8(bytes, _mm_set1_epi8(0x1F)), bytes);
+            let del = _mm_cmpeq_epi8(bytes, _mm_set1_epi8(0x7F));
+            let stops = _mm_movemask_epi8(_mm_or_si128(_mm_or_si128(quote, slash), control)) as u32;
+            (stops, _mm_movemask_epi8(_mm_or_si128(bytes, del)) as u32)
+        };
+        if stops != 0 {
+            let n = stops.trailing_zeros();
+            special |= marks & ((1 << n) - 1) != 0;
+            return (at + n as usize, special);
+        }
+        special |= marks != 0;
+        at += 16;
+    }
+    let (rest, marks) = scan_plain_bytes(&text[at..]);
+    (at + rest, special | marks)
+}
+
+#[cfg(not(target_arch = "x86_64"))]
+fn scan_plain(text: &[u8]) -> (usize, bool) {
+    scan_plain_bytes(text)
+}
+
+fn scan_plain_bytes(text: &[u8]) -> (usize, bool) {
+    let mut special = false;
+    for (i, &b) in text.iter().enumerate() {
+        if b == b'"' || b == b'\\' || b < 0x20 {
+            return (i, special);
+        }
+        special |= b >= 0x7F;
+    }
+    (text.len(), special)
+}
+
+/// The text of a scanned string.
+pub(crate) fn unescape(text: &[u8], s: Str) -> Vec<u8> {
+    let mut out = Vec::with_capacity(s.end - s.start);
+    unescape_into(text, s, &mut out);
+    out
+}
+
+/// Appends the text of a scanned string.
+pub(crate) fn unescape_into(text: &[u8], s: Str, out: &mut Vec<u8>) {
+    let inside = &text[s.start..s.end];
+    if !s.escaped {
+        out.extend_from_slice(inside);
+        return;
+    }
+    let hex = |from: usize| {
+        inside[from..from + 4].iter().fold(0_u32, |v, b| v * 16 + (*b as char).to_digit(16).unwrap_or_default())
+    };
+    let mut at = 0;
+    while at < inside.len() {
+        if inside[at] != b'\\' {
+            out.push(inside[at]);
+            at += 1;
+            continue;
+        }
+        at += 2;
+        match inside[at - 1] {
+            b'b' => out.push(8),
+            b'f' => out.push(12),
+            b'n' => out.push(b'\n'),
+            b'r' => out.push(b'\r'),
+            b't' => out.push(b'\t'),
+            b'u' => {
+                let mut unit = hex(at);
+                at += 4;
+                if (0xD800..0xDC00).contains(&unit) {
+                    unit = 0x10000 + ((unit - 0xD800) << 10) + (hex(at + 2) - 0xDC00);
+                    at += 6;
+                }
+                let c = char::from_u32(unit).unwrap_or(char::REPLACEMENT_CHARACTER);
+                out.extend_from_slice(c.encode_utf8(&mut [0; 4]).as_bytes());
+            }
+            plain => out.push(plain),
+        }
+    }
+}
+
+/// Appends `text` as a JSON string.
+pub(crate) fn quote_into(text: &[u8], out: &mut Vec<u8>) {
+    out.push(b'"');
+    for &b in text {
+        match b {
+            b'"' => out.extend_from_slice(b"\\\""),
+            b'\\' => out.extend_from_slice(b"\\\\"),
+            0..0x20 => out.extend_from_slice(format!("\\u{b:04x}").as_bytes()),
+            _ => out.push(b),
+        }
+    }
+    out.push(b'"');
+}
+
+/// One member of an object: its key's text, and where its value lies.
+type Member = (Vec<u8>, std::ops::Range<usize>);
+
+/// The members of a JSON object.
+pub fn members(object: &[u8]) -> Result<Vec<Member>, JsonError> {
+    let mut scanner = Scanner::new(object, 0);
+    let mut found: Vec<Member> = Vec::new();
+    scanner.skip_space();
+    scanner.each_member(|s, key| {
+        let name = unescape(object, key);
+        if found.iter().any(|(n, _)| *n == name) {
+            return Err(JsonError::DuplicateKey);
+        }
+        let start = s.at;
+        s.value(1)?;
+        found.push((name, start..s.at));
+        Ok(())
+    })?;
+    Ok(found)
+}
+
+/// Where the value of `key` lies in a JSON object; `None` if it has no such key.
+pub fn find_member(object: &[u8], key: &str) -> Result<Option<std::ops::Range<usize>>, JsonError> {
+    Ok(members(object)?.into_iter().find(|(name, _)| name == key.as_bytes()).map(|(_, range)| range))
+}
+
+/// The canonical text of a JSON value: no white space, keys in byte order, numbers as written, and strings with only
+/// the escapes that JSON needs.
+pub fn canonical_json(value: &[u8]) -> Result<Vec<u8>, JsonError> {
+    let mut out = Vec::with_capacity(value.len());
+    let mut scanner = Scanner::new(value, 0);
+    scanner.skip_space();
+    canonical_into(&mut scanner, 0, &mut out)?;
+    Ok(out)
+}
+
+fn canonical_into(scanner: &mut Scanner<'_>, depth: usize, out: &mut Vec<u8>) -> Result<(), JsonError> {
+    let text = scanner.text;
+    match scanner.peek().ok_or(JsonError::Syntax)? {
+        b'{' => {
+            let mut all = members(&text[scanner.at..(*scanner).end_of_value(depth)?])?;
+            all.sort_by(|a, b| a.0.cmp(&b.0));
+            let base = scanner.at;
+            out.push(b'{');
+            for (i, (name, range)) in all.into_iter().enumerate() {
+                if i > 0 {
+                    out.push(b',');
+                }
+                quote_into(&name, out);
+                out.push(b':');
+                canonical_into(&mut Scanner::new(text, base + range.start), depth + 1, out)?;
+            }
+            out.push(b'}');
+            scanner.value(depth)?;
+        }
+        b'[' => {
+            scanner.at += 1;
+            out.push(b'[');
+            scanner.skip_space();
+            let mut first = true;
+            while !scanner.eat(b']') {
+                if !first {
+                    scanner.expect(b',')?;
+                    scanner.skip_space();
+                    out.push(b',');
+                }
+                first = false;
+                canonical_into(scanner, depth + 1, out)?;
+                scanner.skip_space();
+            }
+            out.push(b']');
+        }
+        _ => {
+            let start = scanner.at;
+            match scanner.value(depth)? {
+                Kind::String(s) => quote_into(&unescape(text, s), out),
+                _ => out.extend_from_slice(&text[start..scanner.at]),
+            }
+        }
+    }
+    Ok(())
+}
+
+/// How an unknown field enters a content hash: the index of its letter, and its word; a null is missing.
+pub(crate) fn json_word(value: &[u8]) -> Option<(u8, u64)> {
+    let mut scanner = Scanner::new(value, 0);
+    let hash = match scanner.value(0).ok()? {
+        Kind::Null => return None,
+        Kind::String(s) => return Some((b'T', HashValue::Text(&unescape(value, s)).word())),
+        Kind::Number => {
+            let text = std::str::from_utf8(value).ok()?;
+            match (text.parse::<u64>(), text.parse::<i64>()) {
+                (Ok(n), _) => HashValue::Uint(n),
+                (_, Ok(n)) => HashValue::Int(n),
+                _ => HashValue::Json(value),
+            }
+        }
+        Kind::Object | Kind::Array | Kind::True | Kind::False => {
+            let canonical = canonical_json(value).ok()?;
+            return Some((b'J', HashValue::Json(&canonical).word()));
+        }
+    };
+    Some((hash.letter(), hash.word()))
+}
+
+/// A key of `attributes` as a dimension's value: text, or a number or truth value as written; null, objects and
+/// arrays are no value.
+pub(crate) fn attribute_text(object: &[u8], key: &str) -> Option<Vec<u8>> {
+    let range = find_member(object, key).ok()??;
+    let value = &object[range];
+    match Scanner::new(value, 0).value(0).ok()? {
+        Kind::String(s) => Some(unescape(value, s)),
+        Kind::Number | Kind::True | Kind::False => Some(value.to_vec()),
+        Kind::Null | Kind::Object | Kind::Array => None,
+    }
+}
+
+impl Scanner<'_> {
+    fn end_of_value(mut self, depth: usize) -> Result<usize, JsonError> {
+        self.value(depth)?;
+        Ok(self.at)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn table_of_values() {
+        let deep = "[".repeat(40) + &"]".repeat(40);
+        let cases: &[(&str, Result<&str, JsonError>)] = &[
+            (r#"{"b":1,"a":[true,null , "x\u0041\n"]}"#, Ok(r#"{"a":[true,null,"xA\u000a"],"b":1}"#)),
+            (r#"{ }"#, Ok("{}")),
+            ("[ ]", Ok("[]")),
+            ("1.50e+3", Ok("1.50e+3")),
+            ("-0", Ok("-0")),
+            (r#""\ud83d\ude00 \/""#, Ok("\"\u{1F600} /\"")),
+            (r#"{"a":1,"\u0061":2}"#, Err(JsonError::DuplicateKey)),
+            (r#"{"a":{"b":1,"b":1}}"#, Err(JsonError::DuplicateKey)),
+            ("01", Err(JsonError::Syntax)),
+            ("1.", Err(JsonError::Syntax)),
+            ("+1", Err(JsonError::Syntax)),
+            ("nul", Err(JsonError::Syntax)),
+            ("[1,]", Err(JsonError::Syntax)),
+            (r#"{"a":1,}"#, Err(JsonError::Syntax)),
+            (r#"{a:1}"#, Err(JsonError::Syntax)),
+            ("\"a\u{1}\"", Err(JsonError::Syntax)),
+            (r#""\ud800""#, Err(JsonError::Syntax)),
+            (r#""\udc00""#, Err(JsonError::Syntax)),
+            (r#""\x""#, Err(JsonError::Syntax)),
+            ("\"open", Err(JsonError::Syntax)),
+            ("", Err(JsonError::Syntax)),
+            (&deep, Err(JsonError::TooLarge)),
+        ];
+        for (text, want) in cases {
+            let whole = {
+                let mut s = Scanner::new(text.as_bytes(), 0);
+                let value = s.value(0);
+                let end = if s.at == text.len() { Ok(()) } else { Err(JsonError::Syntax) };
+                value.and(end)
+            };
+            let got = whole.and_then(|()| canonical_json(text.as_bytes()));
+            assert_eq!(got.map(|b| String::from_utf8(b).unwrap()), want.map(str::to_owned), "{text}");
+        }
+    }
+}

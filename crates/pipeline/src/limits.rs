@@ -1,0 +1,158 @@
+//! Cardinality limits: values of a dimension beyond its limit for a UTC day of receivedAt count as `other`.
+//!
+//! Decided in append order, before the append, and marked in the record; the raw value stays in it. Invariant: the
+//! sets are a function of the records appended, so that a restart decides as if there had been none.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use adsum_model::catalog::{Catalog, DimensionIx};
+use adsum_model::rows::Rows;
+use adsum_model::symbol::Symbol;
+use adsum_model::table::TableRows;
+use adsum_model::time::{BucketStart, ReceivedAt};
+use adsum_model::wire::Decoded;
+
+const DAY_SECONDS: i64 = 86_400;
+/// How many days are remembered: a collector's clock may step back over midnight.
+const DAYS_KEPT: usize = 3;
+
+/// The values of one day: for each dimension a bit a symbol.
+#[derive(Clone, Default)]
+struct Day {
+    bits: Vec<Vec<u64>>,
+    counts: Vec<u32>,
+}
+
+impl Day {
+    fn new(dimensions: usize) -> Self {
+        Self { bits: vec![Vec::new(); dimensions], counts: vec![0; dimensions] }
+    }
+
+    #[inline]
+    fn has(&self, dimension: usize, symbol: Symbol) -> bool {
+        let word = self.bits[dimension].get(symbol.index() / 64).copied().unwrap_or(0);
+        word >> (symbol.index() % 64) & 1 == 1
+    }
+
+    fn add(&mut self, dimension: usize, symbol: Symbol) {
+        let bits = &mut self.bits[dimension];
+        if bits.len() <= symbol.index() / 64 {
+            bits.resize(symbol.index() / 64 + 1024, 0);
+        }
+        bits[symbol.index() / 64] |= 1 << (symbol.index() % 64);
+        self.counts[dimension] += 1;
+    }
+}
+
+/// What was seen, and how much may be.
+#[derive(Clone)]
+pub struct Limits {
+    catalog: Arc<Catalog>,
+    limits: Vec<u32>,
+    days: BTreeMap<i64, Day>,
+    /// Values seen for the first time since the last checkpoint: day, dimension, value.
+    fresh: Vec<(i64, DimensionIx, Symbol)>,
+    folded: u64,
+}
+
+impl Limits {
+    /// With nothing seen.
+    pub fn new(catalog: Arc<Catalog>) -> Self {
+        let limits = catalog.dimensions().iter().map(|d| d.limit).collect();
+        Self { catalog, limits, days: BTreeMap::new(), fresh: Vec::new(), folded: 0 }
+    }
+
+    /// Takes back one value that a checkpoint kept; `dimension` is the id's text.
+    pub(crate) fn restore(&mut self, day: BucketStart, dimension: &str, value: &str) {
+        let id = dimension.parse::<u16>().ok();
+        let found = self.catalog.dimensions().iter().position(|d| Some(d.id) == id);
+        let Some(dimension) = found else { return };
+        let symbol = self.catalog.symbols().intern(value.as_bytes());
+        self.day(day.seconds()).add(dimension, symbol);
+    }
+
+    fn day(&mut self, start: i64) -> &mut Day {
+        let dimensions = self.limits.len();
+        if !self.days.contains_key(&start) && self.days.len() >= DAYS_KEPT {
+            self.days.pop_first();
+        }
+        self.days.entry(start).or_insert_with(|| Day::new(dimensions))
+    }
+
+    /// Folds what is over a limit, in rows and records, and takes in the rest.
+    pub fn admit(&mut self, decoded: &mut Decoded) {
+        let width = self.limits.len();
+        let rows = &mut decoded.rows;
+        let mut start = 0;
+        while start < rows.events.len() {
+            let day = day_of(rows.events[start].received_at);
+            let end = rows.events[start..].iter().position(|r| day_of(r.received_at) != day).map_or(rows.events.len(), |n| start + n);
+            self.day(day);
+            let Self { limits, days, fresh, folded, .. } = self;
+            let Some(seen) = days.get_mut(&day) else { break };
+            for i in start..end {
+                for (d, value) in rows.dimensions[i * width..(i + 1) * width].iter_mut().enumerate() {
+                    if value.is_null() || seen.has(d, *value) || *value == Symbol::OTHER {
+                        continue;
+                    }
+                    if seen.counts[d] < limits[d] {
+                        seen.add(d, *value);
+                        fresh.push((day, DimensionIx::new(d), *value));
+                    } else {
+                        *value = Symbol::OTHER;
+                        decoded.batch.heads[rows.events[i].ordinal as usize].stamp.folded |= 1 << d;
+                        *folded += 1;
+                    }
+                }
+            }
+            start = end;
+        }
+    }
+
+    /// Takes in the values of rows that were admitted before.
+    pub(crate) fn observe(&mut self, rows: &Rows) {
+        let width = self.limits.len();
+        let mut at = None;
+        for (i, row) in rows.events.iter().enumerate() {
+            let day = day_of(row.received_at);
+            if at != Some(day) {
+                self.day(day);
+                at = Some(day);
+            }
+            let Some(seen) = self.days.get_mut(&day) else { continue };
+            for (d, value) in rows.dimensions[i * width..(i + 1) * width].iter().enumerate() {
+                if !value.is_null() && *value != Symbol::OTHER && !seen.has(d, *value) {
+                    seen.add(d, *value);
+                    self.fresh.push((day, DimensionIx::new(d), *value));
+                }
+            }
+        }
+    }
+
+    /// The rows of [`crate::DIMENSION_DAYS`] since the last checkpoint.
+    pub(crate) fn rows(&self, revision: adsum_model::id::Revision) -> TableRows {
+        let mut rows = TableRows::new(2, 1);
+        let symbols = self.catalog.symbols();
+        for (day, dimension, value) in &self.fresh {
+            let id = symbols.intern(self.catalog.dimensions()[dimension.index()].id.to_string().as_bytes());
+            rows.push(BucketStart::from_seconds(*day), &[id, *value], &[1], revision);
+        }
+        rows
+    }
+
+    /// From now on the store knows what was seen.
+    pub(crate) fn committed(&mut self) {
+        self.fresh.clear();
+    }
+
+    /// How many values were folded by [`Self::admit`].
+    pub fn folded(&self) -> u64 {
+        self.folded
+    }
+}
+
+fn day_of(at: ReceivedAt) -> i64 {
+    let seconds = at.seconds();
+    seconds - seconds.rem_euclid(DAY_SECONDS)
+}

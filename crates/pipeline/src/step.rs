@@ -1,0 +1,392 @@
+//! One step of the loop, checkpoints, and the way back after a restart.
+
+use std::collections::BTreeMap;
+use std::ops::ControlFlow;
+use std::sync::Arc;
+
+use adsum_engine::{Clocks, Effects, FrameContext, Lookups, Prior, Rules, Seen, Shard};
+use adsum_log::{Frame, LogView};
+use adsum_model::catalog::Catalog;
+use adsum_model::hash::Secret;
+use adsum_model::id::{FrameSeq, Offset, Position, Revision};
+use adsum_model::ledger::{LEDGER_COLUMNS, LedgerColumn, LedgerCounts};
+use adsum_model::rows::{Control, Projector, Rows};
+use adsum_model::state::{Checkpoint, QuarantineEntry, QuarantineReason, SmallState};
+use adsum_model::symbol::Symbol;
+use adsum_model::table::TableRows;
+use adsum_model::time::{BucketStart, ReceivedAt};
+use adsum_store::{AggregateStore, StateHash};
+
+use crate::error::PipelineError;
+use crate::imports::Imports;
+use crate::limits::Limits;
+use crate::tables::DIMENSION_DAYS;
+
+/// When a checkpoint is due: at the first frame after which either is reached.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct CheckpointRules {
+    /// Dedupe records waiting.
+    pub records_max: usize,
+    /// Cells waiting.
+    pub cells_max: usize,
+    /// Frames since the last one: it bounds the replay after a crash.
+    pub frames_max: u64,
+}
+
+impl Default for CheckpointRules {
+    fn default() -> Self {
+        Self { records_max: 1 << 20, cells_max: 1 << 20, frames_max: 4096 }
+    }
+}
+
+/// A frame without its records.
+#[derive(Clone, Copy, Debug)]
+pub struct FrameMeta {
+    /// Its number.
+    pub seq: FrameSeq,
+    /// When it was appended.
+    pub appended_at: ReceivedAt,
+    /// The offset of its first record.
+    pub base: Offset,
+}
+
+/// What a step published.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Published {
+    /// The revision.
+    pub revision: Revision,
+    /// Events counted by it.
+    pub counted: u64,
+}
+
+/// A shard and what one step needs for it.
+pub struct ShardSlot {
+    shard: Shard,
+    lookups: Lookups,
+    prior: Prior,
+    result: Option<Result<Effects, PipelineError>>,
+}
+
+/// Runs a step's work on every shard and comes back when all have finished.
+pub trait Executor {
+    /// Calls `work` once for each slot, in any order, on any thread.
+    fn each(&self, slots: &mut [ShardSlot], work: &(dyn Fn(&mut ShardSlot) + Sync));
+}
+
+/// One shard after the other on the caller's thread.
+pub struct InLine;
+
+impl Executor for InLine {
+    fn each(&self, slots: &mut [ShardSlot], work: &(dyn Fn(&mut ShardSlot) + Sync)) {
+        slots.iter_mut().for_each(work);
+    }
+}
+
+/// The loop's state over a store.
+pub struct Pipeline<S> {
+    catalog: Arc<Catalog>,
+    store: S,
+    executor: Box<dyn Executor + Send>,
+    slots: Vec<ShardSlot>,
+    clocks: Clocks,
+    imports: Imports,
+    limits: Limits,
+    rules: CheckpointRules,
+    through: Position,
+    revision: Revision,
+    frames_waiting: u64,
+    ledger: BTreeMap<(Symbol, i64), (LedgerCounts, Revision)>,
+    quarantined: Vec<QuarantineEntry>,
+    released: Vec<Offset>,
+}
+
+impl<S: AggregateStore> Pipeline<S> {
+    /// Over a store, as its last commit left it. `workers` shards share the slots.
+    pub fn new(
+        catalog: Arc<Catalog>,
+        store: S,
+        rules: Rules,
+        checkpoints: CheckpointRules,
+        workers: usize,
+        executor: Box<dyn Executor + Send>,
+    ) -> Result<Self, PipelineError> {
+        let committed = store.committed();
+        let mut limits = Limits::new(catalog.clone());
+        store.scan(DIMENSION_DAYS, adsum_store::BucketRange::ALL, &[], &[], &mut |row| {
+            let text = |column: usize| row.names.text(column, row.keys[column]);
+            if let (Some(dimension), Some(value)) = (text(0), text(1)) {
+                limits.restore(row.bucket, dimension, value);
+            }
+            ControlFlow::Continue(())
+        })?;
+        let slots = (0..workers.max(1))
+            .map(|i| ShardSlot {
+                shard: Shard::new(&catalog, i, workers.max(1)),
+                lookups: Lookups::default(),
+                prior: Prior::default(),
+                result: None,
+            })
+            .collect();
+        Ok(Self {
+            clocks: Clocks::restore(rules, &committed.small.clocks),
+            imports: Imports::restore(&committed.small.imports),
+            limits,
+            rules: checkpoints,
+            through: committed.through,
+            revision: committed.revision,
+            frames_waiting: 0,
+            ledger: BTreeMap::new(),
+            quarantined: Vec::new(),
+            released: Vec::new(),
+            catalog,
+            store,
+            executor,
+            slots,
+        })
+    }
+
+    /// Folds the frames of the log that the store has not committed, and checkpoints as it goes. `progress` hears
+    /// after each frame how many records it had.
+    pub fn recover(
+        &mut self,
+        log: &dyn LogView,
+        secret: Secret,
+        mut progress: impl FnMut(u64),
+    ) -> Result<(), PipelineError> {
+        let mut projector = Projector::new(self.catalog.clone(), secret);
+        let mut reader = log.read(self.through.seq)?;
+        let mut frame = Frame::default();
+        let mut rows = Rows::default();
+        while reader.next(&mut frame)? {
+            projector.project_batch(&frame.records, &mut rows);
+            let meta = FrameMeta { seq: frame.seq, appended_at: frame.appended_at, base: frame.base };
+            self.step(&meta, &[&rows])?;
+            progress(u64::from(rows.records));
+            self.checkpoint_if_due()?;
+        }
+        Ok(())
+    }
+
+    /// Folds one durable frame and publishes its revision.
+    pub fn step(&mut self, meta: &FrameMeta, batches: &[&Rows]) -> Result<Published, PipelineError> {
+        if meta.seq != self.through.seq {
+            return Err(PipelineError::OutOfTurn { expected: self.through.seq.get(), got: meta.seq.get() });
+        }
+        let revision = Revision::of_frame(meta.seq);
+        let context = FrameContext {
+            appended_at: meta.appended_at,
+            revision,
+            line: self.clocks.line(),
+            rules: *self.clocks.rules(),
+        };
+        let mut bases = Vec::with_capacity(batches.len());
+        let mut next = meta.base;
+        for batch in batches {
+            bases.push(next);
+            next = next.plus(u64::from(batch.records));
+        }
+        let store = &self.store;
+        self.executor.each(&mut self.slots, &|slot| {
+            slot.result = Some(fold_shard(store, slot, &context, batches, &bases));
+        });
+        let mut frame_counts: Vec<(Symbol, LedgerCounts)> = Vec::new();
+        let mut seen = Seen::default();
+        let mut counted = 0;
+        for i in 0..self.slots.len() {
+            let Some(result) = self.slots[i].result.take() else { continue };
+            let effects = result?;
+            seen.merge(&effects.seen);
+            counted += effects.counted;
+            for ((source, hour), counts) in &effects.ledger {
+                self.add_to_ledger(*source, *hour, counts, revision, &mut frame_counts);
+            }
+            self.quarantined.extend_from_slice(&effects.quarantined);
+            self.released.extend_from_slice(&effects.released);
+        }
+        let mut progress = Vec::new();
+        for (batch, base) in batches.iter().zip(&bases) {
+            self.limits.observe(batch);
+            for (ordinal, control) in &batch.controls {
+                match control {
+                    Control::Reject { source, received_at } => {
+                        let offset = base.plus(u64::from(*ordinal));
+                        let entry =
+                            QuarantineEntry { offset, reason: QuarantineReason::Rejected, received_at: *received_at };
+                        self.quarantined.push(entry);
+                        let mut counts = LedgerCounts::default();
+                        counts.add(LedgerColumn::Received, 1);
+                        counts.add(LedgerColumn::Rejected, 1);
+                        let hour = received_at.seconds() - received_at.seconds().rem_euclid(3600);
+                        self.add_to_ledger(*source, hour, &counts, revision, &mut frame_counts);
+                    }
+                    Control::Tick { at } => self.clocks.tick(*at),
+                    Control::ImportBegin { source, run } => {
+                        self.imports.begin(source, run);
+                        self.clocks.import_begins(source);
+                    }
+                    Control::ImportProgress { file } => progress.push(file),
+                    Control::ImportEnd { source, .. } => {
+                        self.imports.end(source);
+                        self.clocks.import_ended(source);
+                    }
+                }
+            }
+        }
+        for file in progress {
+            let source = self.catalog.symbols().find(file.source.as_bytes());
+            let counts = frame_counts.iter().find(|(s, _)| Some(*s) == source).map(|(_, c)| *c).unwrap_or_default();
+            self.imports.progress(file, &counts);
+        }
+        let symbols = self.catalog.symbols();
+        self.clocks.advance(&seen, meta.appended_at, |s| symbols.text(s).unwrap_or_default());
+        self.through = Position { seq: meta.seq.plus(1), offset: next };
+        self.revision = revision;
+        self.frames_waiting += 1;
+        Ok(Published { revision, counted })
+    }
+
+    fn add_to_ledger(
+        &mut self,
+        source: Symbol,
+        hour: i64,
+        counts: &LedgerCounts,
+        revision: Revision,
+        frame_counts: &mut Vec<(Symbol, LedgerCounts)>,
+    ) {
+        let (row, last) = self.ledger.entry((source, hour)).or_default();
+        row.merge(counts);
+        *last = revision;
+        match frame_counts.iter_mut().find(|(s, _)| *s == source) {
+            Some((_, all)) => all.merge(counts),
+            None => frame_counts.push((source, *counts)),
+        }
+    }
+
+    /// Checkpoints if enough waits.
+    pub fn checkpoint_if_due(&mut self) -> Result<bool, PipelineError> {
+        let (records, cells) = self.slots.iter().map(|s| s.shard.pending()).fold((0, 0), |a, b| (a.0 + b.0, a.1 + b.1));
+        let due = records >= self.rules.records_max
+            || cells >= self.rules.cells_max
+            || self.frames_waiting >= self.rules.frames_max;
+        if due {
+            self.checkpoint()?;
+        }
+        Ok(due)
+    }
+
+    /// Commits dedupe records, cells, ledger, quarantine, clocks and position as one, then merges what is due.
+    pub fn checkpoint(&mut self) -> Result<(), PipelineError> {
+        if self.frames_waiting == 0 {
+            return Ok(());
+        }
+        let written = {
+            let mut checkpoint = self.pending_but_shards();
+            for slot in &mut self.slots {
+                let delta = slot.shard.take_delta();
+                checkpoint.dedupe.push(delta.dedupe);
+                for (i, rows) in delta.rollups.into_iter().enumerate() {
+                    checkpoint.rows[crate::rollup_table(adsum_model::catalog::RollupIx::new(i)).index()].push(rows);
+                }
+            }
+            self.store.write(&checkpoint)?
+        };
+        self.store.publish(written)?;
+        self.ledger.clear();
+        self.quarantined.clear();
+        self.released.clear();
+        self.limits.committed();
+        self.frames_waiting = 0;
+        while let Some(plan) = self.store.merge_due() {
+            let merged = self.store.merge(&plan)?;
+            self.store.publish(merged)?;
+        }
+        Ok(())
+    }
+
+    fn pending_but_shards(&self) -> Checkpoint {
+        let mut ledger = TableRows::new(1, LEDGER_COLUMNS);
+        for ((source, hour), (counts, revision)) in &self.ledger {
+            ledger.push(BucketStart::from_seconds(*hour), &[*source], counts.values(), *revision);
+        }
+        let days = self.limits.rows(self.revision);
+        let rollups = self.catalog.rollups().iter().map(|_| Vec::new());
+        Checkpoint {
+            through: self.through,
+            revision: self.revision,
+            dedupe: Vec::new(),
+            dedupe_line: self.clocks.line(),
+            rows: [vec![ledger], vec![days]].into_iter().chain(rollups).collect(),
+            quarantined: self.quarantined.clone(),
+            released: self.released.clone(),
+            small: SmallState { clocks: self.clocks.states(), imports: self.imports.files().to_vec() },
+        }
+    }
+
+    /// What the next checkpoint would commit, copied: reports read it beside the store.
+    pub fn pending(&self) -> Checkpoint {
+        let mut checkpoint = self.pending_but_shards();
+        for slot in &self.slots {
+            let delta = slot.shard.delta();
+            checkpoint.dedupe.push(delta.dedupe);
+            for (i, rows) in delta.rollups.into_iter().enumerate() {
+                checkpoint.rows[crate::rollup_table(adsum_model::catalog::RollupIx::new(i)).index()].push(rows);
+            }
+        }
+        checkpoint
+    }
+
+    /// The hash of the whole state: cells, ledger, dedupe keys and quarantine.
+    pub fn state_hash(&self) -> Result<StateHash, PipelineError> {
+        Ok(self.store.state_hash(Some(&self.pending()))?)
+    }
+
+    /// The store.
+    pub fn store(&self) -> &S {
+        &self.store
+    }
+
+    /// The catalog.
+    pub fn catalog(&self) -> &Arc<Catalog> {
+        &self.catalog
+    }
+
+    /// The next frame, and the offset of its first record.
+    pub fn through(&self) -> Position {
+        self.through
+    }
+
+    /// The last revision published.
+    pub fn revision(&self) -> Revision {
+        self.revision
+    }
+
+    /// Watermarks and the acceptance line.
+    pub fn clocks(&self) -> &Clocks {
+        &self.clocks
+    }
+
+    /// How far imports have come.
+    pub fn imports(&self) -> &Imports {
+        &self.imports
+    }
+
+    /// The cardinality limits as of the last frame folded: who appends goes on from a copy.
+    pub fn limits(&self) -> &Limits {
+        &self.limits
+    }
+}
+
+/// Keys, look-up, fold: the order of one shard's step.
+fn fold_shard<S: AggregateStore>(
+    store: &S,
+    slot: &mut ShardSlot,
+    context: &FrameContext,
+    batches: &[&Rows],
+    bases: &[Offset],
+) -> Result<Effects, PipelineError> {
+    let ShardSlot { shard, lookups, prior, .. } = slot;
+    shard.keys(batches, lookups);
+    store.lookup(&lookups.keys, &mut prior.records)?;
+    prior.quarantine = store.quarantined(&lookups.quarantine)?;
+    Ok(shard.fold(context, batches, bases, lookups, prior)?)
+}

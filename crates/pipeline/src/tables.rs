@@ -1,0 +1,34 @@
+//! The tables that the loop keeps in a store: the ledger, the values that dimensions were seen with, the rollups.
+
+use adsum_model::catalog::{Catalog, RollupIx};
+use adsum_model::ledger::ledger_schema;
+use adsum_model::table::{TableIx, TableSchema};
+
+/// The conservation ledger's table.
+pub const LEDGER: TableIx = TableIx::new(0);
+/// The table of values that count towards cardinality limits: its bucket is the UTC day of receivedAt.
+pub const DIMENSION_DAYS: TableIx = TableIx::new(1);
+const ROLLUPS: usize = 2;
+
+/// The schemas of a catalog's tables, as a store is opened with them.
+pub fn schemas(catalog: &Catalog) -> Vec<TableSchema> {
+    let days = TableSchema {
+        name: "dimension_days".to_owned(),
+        keys: vec!["dimension".to_owned(), "value".to_owned()],
+        columns: vec![1],
+    };
+    let rollups = catalog.rollups().iter().map(|rollup| {
+        let names = catalog.rollup_names(rollup);
+        TableSchema {
+            name: format!("rollup:{}:{}", catalog.bucket_seconds(), names.join(",")),
+            keys: names.into_iter().chain(["currency"]).map(str::to_owned).collect(),
+            columns: catalog.columns().iter().map(|c| c.id).collect(),
+        }
+    });
+    [ledger_schema(), days].into_iter().chain(rollups).collect()
+}
+
+/// The table of a rollup.
+pub fn rollup_table(rollup: RollupIx) -> TableIx {
+    TableIx::new(ROLLUPS + rollup.index())
+}

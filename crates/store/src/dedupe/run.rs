@@ -1,0 +1,177 @@
+//! One run of dedupe records: sorted by key, in buckets by the key's upper bits, a filter and a directory behind.
+//!
+//! Invariant: the directory has for each bucket its first record and the CRC-32 of its records; filter and directory
+//! stay in memory, records are read one bucket at a time. Layout: header, records of 40 bytes, filter, directory,
+//! footer.
+
+use std::path::Path;
+
+use adsum_disk::Disk;
+use adsum_model::state::DedupeRecord;
+use adsum_model::time::EventTime;
+
+use super::filter::{BLOCK_BYTES, Filter};
+use super::{RECORD_BYTES, decode, key_of, share_of};
+use crate::bytes::Reader;
+use crate::error::StoreError;
+use crate::file::{HEADER_BYTES, RunFile, RunKind, RunSeal};
+
+/// Bytes of a bucket in the directory.
+pub(super) const DIRECTORY_ENTRY_BYTES: usize = 8;
+/// Records that a bucket has on average: just under 4 KiB of them.
+pub(super) const BUCKET_RECORDS: u64 = 96;
+
+/// A bucket: its first record and the CRC-32 of its records.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Bucket {
+    pub(super) start: u32,
+    pub(super) crc: u32,
+}
+
+/// What the footer of a run says.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct KeysFooter {
+    pub(super) records: u32,
+    pub(super) buckets: u32,
+    pub(super) filter_blocks: u64,
+    pub(super) filter_crc: u32,
+    pub(super) directory_crc: u32,
+    /// The greatest occurred_at; the greatest number if a record never ends.
+    pub(super) ends_at: i64,
+}
+
+impl KeysFooter {
+    pub(super) fn encode(&self) -> Vec<u8> {
+        let mut out = Vec::with_capacity(32);
+        out.extend_from_slice(&self.records.to_le_bytes());
+        out.extend_from_slice(&self.buckets.to_le_bytes());
+        out.extend_from_slice(&self.filter_blocks.to_le_bytes());
+        out.extend_from_slice(&self.filter_crc.to_le_bytes());
+        out.extend_from_slice(&self.directory_crc.to_le_bytes());
+        out.extend_from_slice(&self.ends_at.to_le_bytes());
+        out
+    }
+
+    fn decode(bytes: &[u8]) -> Option<Self> {
+        let mut r = Reader::new(bytes);
+        let footer = Self {
+            records: r.u32()?,
+            buckets: r.u32()?,
+            filter_blocks: r.u64()?,
+            filter_crc: r.u32()?,
+            directory_crc: r.u32()?,
+            ends_at: r.i64()?,
+        };
+        r.is_empty().then_some(footer)
+    }
+
+    /// Where filter, directory and footer begin; `None` when that leaves 64 bits.
+    fn places(&self) -> Option<[u64; 3]> {
+        let filter = HEADER_BYTES + u64::from(self.records) * RECORD_BYTES as u64;
+        let directory = filter.checked_add(self.filter_blocks.checked_mul(BLOCK_BYTES as u64)?)?;
+        let end = directory.checked_add(u64::from(self.buckets) * DIRECTORY_ENTRY_BYTES as u64)?;
+        Some([filter, directory, end])
+    }
+}
+
+/// A run that is read.
+#[derive(Debug)]
+pub(crate) struct KeysRun {
+    file: RunFile,
+    footer: KeysFooter,
+    pub(super) filter: Filter,
+    buckets: Vec<Bucket>,
+}
+
+impl KeysRun {
+    /// Opens the run that the manifest names, with its filter and directory.
+    pub(crate) fn open(disk: &dyn Disk, dir: &Path, seal: RunSeal) -> Result<Self, StoreError> {
+        let (file, footer) = RunFile::open(disk, dir, RunKind::Keys, seal)?;
+        let footer = KeysFooter::decode(&footer).ok_or_else(|| file.corrupt("its footer does not decode"))?;
+        let [filter_at, directory_at, _] = footer
+            .places()
+            .filter(|p| p[2] == file.content_end())
+            .ok_or_else(|| file.corrupt("its footer contradicts its length"))?;
+        let filter = Filter::read(&file, filter_at, footer.filter_blocks, footer.filter_crc)?;
+        let mut bytes = Vec::new();
+        let len = footer.buckets as usize * DIRECTORY_ENTRY_BYTES;
+        file.read_checked(&mut bytes, directory_at, len, footer.directory_crc)?;
+        let mut reader = Reader::new(&bytes);
+        let buckets: Option<Vec<Bucket>> =
+            (0..footer.buckets).map(|_| Some(Bucket { start: reader.u32()?, crc: reader.u32()? })).collect();
+        let buckets = buckets.filter(|b| !b.is_empty() && b.is_sorted_by_key(|b| b.start)).filter(|b| {
+            b[0].start == 0 && b[b.len() - 1].start <= footer.records
+        });
+        let buckets = buckets.ok_or_else(|| file.corrupt("its directory is not in order"))?;
+        Ok(Self { file, footer, filter, buckets })
+    }
+
+    /// A run that was just written: filter and directory are still at hand.
+    pub(super) fn opened(file: RunFile, footer: KeysFooter, filter: Filter, buckets: Vec<Bucket>) -> Self {
+        Self { file, footer, filter, buckets }
+    }
+
+    /// What the manifest names it by.
+    pub(crate) fn seal(&self) -> RunSeal {
+        self.file.seal()
+    }
+
+    /// How many records it has.
+    pub(crate) fn len(&self) -> u64 {
+        u64::from(self.footer.records)
+    }
+
+    /// Bytes that it holds in memory.
+    pub(crate) fn resident_bytes(&self) -> u64 {
+        self.filter.len() * BLOCK_BYTES as u64 + self.buckets.len() as u64 * DIRECTORY_ENTRY_BYTES as u64
+    }
+
+    /// Whether every record of it has ended by `line`.
+    pub(crate) fn has_ended(&self, line: EventTime) -> bool {
+        self.footer.ends_at < line.micros()
+    }
+
+    /// How many buckets it has.
+    pub(super) fn bucket_count(&self) -> usize {
+        self.buckets.len()
+    }
+
+    fn bucket_end(&self, bucket: usize) -> u32 {
+        self.buckets.get(bucket + 1).map_or(self.footer.records, |b| b.start)
+    }
+
+    /// Reads the records of the buckets from `first` on, whole buckets up to about `bytes_wanted`, into `buf`, and
+    /// returns the first bucket that was not read.
+    pub(super) fn read_buckets(
+        &self,
+        first: usize,
+        bytes_wanted: usize,
+        buf: &mut Vec<u8>,
+    ) -> Result<usize, StoreError> {
+        let start = self.buckets[first].start;
+        let mut end = first + 1;
+        while end < self.buckets.len()
+            && (self.bucket_end(end) - start) as usize * RECORD_BYTES <= bytes_wanted
+        {
+            end += 1;
+        }
+        let len = (self.bucket_end(end - 1) - start) as usize * RECORD_BYTES;
+        buf.resize(len, 0);
+        self.file.read(buf, HEADER_BYTES + u64::from(start) * RECORD_BYTES as u64)?;
+        for bucket in first..end {
+            let from = (self.buckets[bucket].start - start) as usize * RECORD_BYTES;
+            let to = (self.bucket_end(bucket) - start) as usize * RECORD_BYTES;
+            if crc32fast::hash(&buf[from..to]) != self.buckets[bucket].crc {
+                return Err(self.file.corrupt(format!("bucket {bucket} does not match its checksum")));
+            }
+        }
+        Ok(end)
+    }
+
+    /// The record of a key, from its bucket on the disk.
+    pub(super) fn find(&self, key: u128, buf: &mut Vec<u8>) -> Result<Option<DedupeRecord>, StoreError> {
+        self.read_buckets(share_of(key, self.buckets.len() as u64), 0, buf)?;
+        let (records, _) = buf.as_chunks::<RECORD_BYTES>();
+        Ok(records.binary_search_by_key(&key, key_of).ok().map(|i| decode(&records[i])))
+    }
+}
