@@ -68,7 +68,7 @@ fn text_of(uuid: &[u8; 16]) -> String {
 }
 
 /// Writes the lines to `out`, the truth's rows to `truth` (CSV) with its totals beside it (`.json`), and which campaign has
-/// which ads to `campaigns` (TOML).
+/// which ads to `campaigns` (TOML, as adsum's configuration declares them).
 ///
 /// # Errors
 /// Where a file cannot be written, or `truth` is itself named `.json`.
@@ -142,7 +142,7 @@ fn write_campaigns(path: &Path, campaigns: &[[u8; 16]], ads: &[[u8; 16]]) -> any
         let ads: Vec<String> = its_ads.iter().map(|ad| format!("\"{}\"", text_of(ad))).collect();
         writeln!(
             file,
-            "[[campaigns]]\nid = \"{}\"\nbillable_type = \"cpm\"\ncurrency = \"USD\"\nads = [{}]\n",
+            "[campaigns.\"{}\"]\nbillable = \"cpm\"\ncurrency = \"USD\"\nads = [{}]\n",
             text_of(campaign),
             ads.join(", ")
         )?;

@@ -214,8 +214,8 @@ fn yahoo_truth_equals_a_naive_recount() {
         let mut campaign_of = HashMap::new();
         let mut campaign = String::new();
         for line in std::fs::read_to_string(&paths[2]).unwrap().lines() {
-            if let Some(id) = line.strip_prefix("id = ") {
-                campaign = id.trim_matches('"').to_owned();
+            if let Some(id) = line.strip_prefix("[campaigns.\"") {
+                campaign = id.trim_end_matches("\"]").to_owned();
             }
             for ad in line.strip_prefix("ads = ").unwrap_or_default().split(['[', ']', ',', ' ', '"']) {
                 campaign_of.insert(ad.to_owned(), campaign.clone());

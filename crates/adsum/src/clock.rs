@@ -2,7 +2,7 @@
 
 #![allow(clippy::disallowed_methods, reason = "this is the place that the lint points to")]
 
-use std::time::{Instant, SystemTime, UNIX_EPOCH};
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use adsum_model::time::ReceivedAt;
 
@@ -15,10 +15,6 @@ pub fn now() -> ReceivedAt {
     ReceivedAt::from_micros(micros)
 }
 
-/// The monotonic clock, for durations that people read.
-pub fn monotonic() -> Instant {
-    Instant::now()
-}
 
 /// Random bytes of the operating system.
 pub fn random<const N: usize>() -> anyhow::Result<[u8; N]> {

@@ -13,7 +13,6 @@ use std::sync::Arc;
 use adsum_disk::{Disk, RealDisk};
 use adsum_log::{EmbeddedLog, EventLog, LogOptions, LogView};
 use adsum_model::campaigns::Campaigns;
-use adsum_model::catalog::Catalog;
 use adsum_model::hash::Secret;
 use adsum_model::id::Position;
 use adsum_pipeline::{InLine, Pipeline, schemas};

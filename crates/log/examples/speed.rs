@@ -3,11 +3,12 @@
 //! Not a benchmark of the product: one thread, events made beforehand, no parsing.
 #![allow(clippy::disallowed_methods, clippy::print_stdout, clippy::float_arithmetic, reason = "a measuring program")]
 
+use std::io;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Instant;
 
-use adsum_disk::{Disk, FaultyDisk, RealDisk};
+use adsum_disk::{Disk, DiskFile, FaultyDisk, Open, RealDisk};
 use adsum_log::{EmbeddedLog, EventLog, Frame, FrameDraft, LogOptions, LogView};
 use adsum_model::catalog::{BillableType, Catalog, CatalogSpec};
 use adsum_model::id::{FrameSeq, MetadataRevision};
@@ -18,6 +19,52 @@ use adsum_model::time::ReceivedAt;
 const EVENTS: u64 = 2_000_000;
 const BATCH: u64 = 10_000;
 const NOW: i64 = 1_795_219_200_000_000;
+
+/// Takes everything and keeps nothing: what is left is the encoding.
+struct NoDisk;
+
+struct NoFile(u64);
+
+impl Disk for NoDisk {
+    fn open(&self, _: &Path, _: Open) -> io::Result<Box<dyn DiskFile>> {
+        Ok(Box::new(NoFile(0)))
+    }
+    fn list(&self, _: &Path) -> io::Result<Vec<String>> {
+        Ok(Vec::new())
+    }
+    fn create_dir_all(&self, _: &Path) -> io::Result<()> {
+        Ok(())
+    }
+    fn rename(&self, _: &Path, _: &Path) -> io::Result<()> {
+        Ok(())
+    }
+    fn remove(&self, _: &Path) -> io::Result<()> {
+        Ok(())
+    }
+    fn sync_dir(&self, _: &Path) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+impl DiskFile for NoFile {
+    fn len(&self) -> io::Result<u64> {
+        Ok(self.0)
+    }
+    fn read_exact_at(&self, _: &mut [u8], _: u64) -> io::Result<()> {
+        Err(io::ErrorKind::UnexpectedEof.into())
+    }
+    fn append(&mut self, bytes: &[u8]) -> io::Result<()> {
+        self.0 += bytes.len() as u64;
+        Ok(())
+    }
+    fn sync(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+    fn truncate(&mut self, len: u64) -> io::Result<()> {
+        self.0 = len;
+        Ok(())
+    }
+}
 
 struct Random(u64);
 
@@ -100,6 +147,18 @@ fn batches(catalog: &Catalog) -> Vec<RecordBatch> {
     all
 }
 
+fn encode_only(catalog: &Arc<Catalog>, batches: &[&RecordBatch]) {
+    let (mut log, _) = EmbeddedLog::open(Arc::new(NoDisk), Path::new("log"), catalog.clone(), LogOptions::default(), None)
+        .expect("a new log opens");
+    let started = Instant::now();
+    for group in batches.chunks(10) {
+        let appended_at = ReceivedAt::from_micros(NOW);
+        let draft = FrameDraft { appended_at, metadata_revision: MetadataRevision::ZERO, batches: group };
+        log.append(&draft).expect("the append succeeds");
+    }
+    println!("encode: {:.1} ns/event", started.elapsed().as_nanos() as f64 / EVENTS as f64);
+}
+
 fn measure(name: &str, disk: Arc<dyn Disk>, dir: &Path, catalog: &Arc<Catalog>, batches: &[&RecordBatch]) {
     let per_event = |since: Instant| since.elapsed().as_nanos() as f64 / EVENTS as f64;
     let options = LogOptions::default();
@@ -135,6 +194,9 @@ fn main() {
     let catalog = Arc::new(Catalog::build(&CatalogSpec::default()).expect("the built-in catalog"));
     let batches = batches(&catalog);
     let batches: Vec<_> = batches.iter().collect();
+    for _ in 0..3 {
+        encode_only(&catalog, &batches);
+    }
     for _ in 0..3 {
         measure("memory", Arc::new(FaultyDisk::new(1)), Path::new("log"), &catalog, &batches);
     }

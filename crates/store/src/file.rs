@@ -188,7 +188,7 @@ impl RunFile {
             return Err(run.corrupt("its header is not that of this kind and version"));
         }
         let mut end = vec![0; seal.footer_len as usize + TRAILER_BYTES as usize];
-        run.read(&mut end, len - end.len() as u64)?;
+        run.read(&mut end, run.content_end())?;
         let tail = end.split_off(seal.footer_len as usize);
         if tail != trailer(kind, seal.footer_len, seal.footer_crc) || crc32fast::hash(&end) != seal.footer_crc {
             return Err(run.corrupt("its footer is not the one that the manifest names"));

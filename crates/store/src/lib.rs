@@ -68,8 +68,7 @@ pub struct BucketRange {
 
 impl BucketRange {
     /// Every bucket.
-    pub const ALL: Self =
-        Self { from: BucketStart::from_seconds(i64::MIN), to: BucketStart::from_seconds(i64::MAX) };
+    pub const ALL: Self = Self { from: BucketStart::from_seconds(i64::MIN), to: BucketStart::from_seconds(i64::MAX) };
 
     /// The buckets `from <= start < to`; none when `from >= to`.
     pub const fn new(from: BucketStart, to: BucketStart) -> Self {

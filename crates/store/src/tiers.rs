@@ -22,7 +22,7 @@ pub(crate) fn due(sizes: &[u64], base_bytes: u64, fan_in: usize) -> Option<Range
     let tiers: Vec<u32> = sizes.iter().map(|&s| tier(s, base_bytes, fan_in)).collect();
     let highest = tiers.iter().copied().max()?;
     for wanted in 0..=highest {
-        let (mut first, mut last, mut count) = (0, 0, 0);
+        let (mut first, mut count) = (0, 0);
         for (i, &tier) in tiers.iter().enumerate() {
             if tier > wanted {
                 count = 0;
@@ -30,10 +30,9 @@ pub(crate) fn due(sizes: &[u64], base_bytes: u64, fan_in: usize) -> Option<Range
                 if count == 0 {
                     first = i;
                 }
-                last = i;
                 count += 1;
                 if count == fan_in {
-                    return Some(first..last + 1);
+                    return Some(first..i + 1);
                 }
             }
         }

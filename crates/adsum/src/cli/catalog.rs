@@ -233,7 +233,7 @@ fn show(global: &Global) -> Result<()> {
     }
     let mut print = |header: &[&str], rows: Vec<Vec<String>>| -> Result<()> {
         let mut table = comfy_table::Table::new();
-        table.load_preset(comfy_table::presets::UTF8_HORIZONTAL_ONLY);
+        table.load_style(comfy_table::presets::UTF8_HORIZONTAL_ONLY);
         table.set_header(header.iter().copied());
         table.add_rows(rows);
         writeln!(out, "{table}")?;

@@ -69,7 +69,7 @@ fn show(global: &Global, source: &str, result: &ImportResult, revision: &str) ->
     let mut out = io::stdout().lock();
     if global.format(Format::Table) == Format::Table {
         let mut table = comfy_table::Table::new();
-        table.load_preset(comfy_table::presets::UTF8_HORIZONTAL_ONLY);
+        table.load_style(comfy_table::presets::UTF8_HORIZONTAL_ONLY);
         table.set_header(columns.map(LedgerColumn::name));
         table.add_row(columns.map(|c| result.figures.get(c).to_string()));
         writeln!(out, "{table}")?;

@@ -94,7 +94,7 @@ fn list(global: &Global, home: &Home, after: Option<&str>, limit: usize, reason:
     found.truncate(limit);
     let mut out = io::stdout().lock();
     let mut table = comfy_table::Table::new();
-    table.load_preset(comfy_table::presets::UTF8_HORIZONTAL_ONLY);
+    table.load_style(comfy_table::presets::UTF8_HORIZONTAL_ONLY);
     table.set_header(["id", "reason", "receivedAt", "source", "code", "param", "eventId", "occurredAt"]);
     let format = global.format(Format::Table);
     let mut frame: Option<Frame> = None;

@@ -6,5 +6,5 @@
 mod read;
 mod run;
 
-pub use read::{InputError, Source};
+pub use read::Source;
 pub use run::{ImportOptions, ImportResult, run};

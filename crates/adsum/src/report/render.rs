@@ -57,7 +57,7 @@ impl<W: Write> Renderer<W> {
             Format::Csv => writeln!(self.out, "{}\r", names.join(","))?,
             Format::Json => write!(self.out, "{{\"rows\":[")?,
             Format::Table => {
-                self.table.load_preset(comfy_table::presets::UTF8_HORIZONTAL_ONLY);
+                self.table.load_style(comfy_table::presets::UTF8_HORIZONTAL_ONLY);
                 self.table.set_header(names);
             }
             Format::Ndjson => {}

@@ -95,7 +95,8 @@ fn bit(field: FieldIx) -> u128 {
     1 << field.index()
 }
 
-fn from_json(error: JsonError) -> Reject {
+#[cold]
+fn from_json(error: JsonError) -> Box<Reject> {
     match error {
         JsonError::Syntax => Reject::new(RejectCode::InvalidJson, ""),
         JsonError::DuplicateKey => Reject::new(RejectCode::DuplicateField, ""),
@@ -241,7 +242,7 @@ impl Decoder {
         start: usize,
         intake: &Intake,
         batch: &mut RecordBatch,
-    ) -> Result<RecordHead, Reject> {
+    ) -> Result<RecordHead, Box<Reject>> {
         let (added, uuids) = (self.added.len(), batch.uuids.len());
         let result = self.members(text, start, batch).and_then(|present| {
             let stamp = self.admit(text, present, intake)?;
@@ -262,7 +263,7 @@ impl Decoder {
     }
 
     /// Reads the members into slots; says which fields are present.
-    fn members(&mut self, text: &[u8], start: usize, batch: &mut RecordBatch) -> Result<u128, Reject> {
+    fn members(&mut self, text: &[u8], start: usize, batch: &mut RecordBatch) -> Result<u128, Box<Reject>> {
         let (mut seen, mut present) = (0_u128, 0_u128);
         self.unknown.clear();
         let mut s = Scanner::new(text, start);
@@ -347,7 +348,7 @@ impl Decoder {
         Ok((key, target))
     }
 
-    fn unknown_member(&mut self, s: &mut Scanner<'_>, key: Str) -> Result<(), Reject> {
+    fn unknown_member(&mut self, s: &mut Scanner<'_>, key: Str) -> Result<(), Box<Reject>> {
         const UNKNOWN_MAX: usize = 256;
         let name = || String::from_utf8_lossy(&unescape(s.text, key)).into_owned();
         if self.unknown.len() >= UNKNOWN_MAX {
@@ -365,7 +366,7 @@ impl Decoder {
     }
 
     #[cold]
-    fn about(&self, code: RejectCode, field: FieldIx) -> Reject {
+    fn about(&self, code: RejectCode, field: FieldIx) -> Box<Reject> {
         Reject::new(code, self.catalog.field(field).name.clone())
     }
 
@@ -377,7 +378,7 @@ impl Decoder {
         field: FieldIx,
         mapping: Option<u16>,
         batch: &mut RecordBatch,
-    ) -> Result<bool, Reject> {
+    ) -> Result<bool, Box<Reject>> {
         let kind = self.catalog.field(field).kind;
         let start = s.at;
         let slot = match (s.peek(), kind) {
@@ -457,7 +458,7 @@ impl Decoder {
         Slot { form: Form::Json, start: start as u32, len: (end - start) as u32 }
     }
 
-    fn integer(&self, token: &[u8], field: FieldIx) -> Result<i128, Reject> {
+    fn integer(&self, token: &[u8], field: FieldIx) -> Result<i128, Box<Reject>> {
         if token.iter().any(|b| matches!(b, b'.' | b'e' | b'E')) {
             return Err(self.about(RejectCode::InvalidType, field));
         }
@@ -478,7 +479,7 @@ impl Decoder {
         bytes_max: usize,
         mapping: Option<u16>,
         batch: &mut RecordBatch,
-    ) -> Result<Slot, Reject> {
+    ) -> Result<Slot, Box<Reject>> {
         if s.escaped || s.special || mapping.is_some() {
             return self.text_with_care(text, s, field, bytes_max, mapping);
         }
@@ -510,7 +511,7 @@ impl Decoder {
         field: FieldIx,
         bytes_max: usize,
         mapping: Option<u16>,
-    ) -> Result<Slot, Reject> {
+    ) -> Result<Slot, Box<Reject>> {
         let start = self.added.len();
         unescape_into(text, s, &mut self.added);
         self.map_value(start, mapping);
@@ -547,7 +548,7 @@ impl Decoder {
         }
     }
 
-    fn event_type_slot(&mut self, text: &[u8], s: Str, field: FieldIx, mapping: Option<u16>) -> Result<Slot, Reject> {
+    fn event_type_slot(&mut self, text: &[u8], s: Str, field: FieldIx, mapping: Option<u16>) -> Result<Slot, Box<Reject>> {
         let found = if s.escaped || mapping.is_some() {
             let start = self.added.len();
             unescape_into(text, s, &mut self.added);
@@ -562,7 +563,7 @@ impl Decoder {
         Ok(Slot { form: Form::Symbol, start: self.projector.event_type_symbol(event_type).get(), len: 0 })
     }
 
-    fn time(&mut self, text: &[u8], s: Str, field: FieldIx, mapping: Option<u16>) -> Result<Slot, Reject> {
+    fn time(&mut self, text: &[u8], s: Str, field: FieldIx, mapping: Option<u16>) -> Result<Slot, Box<Reject>> {
         let owned;
         let bytes = if s.escaped {
             owned = unescape(text, s);
@@ -587,7 +588,7 @@ impl Decoder {
         mapping.map_or(TimeFormat::Rfc3339, |ix| self.catalog.mapping()[usize::from(ix)].time)
     }
 
-    fn epoch(&self, value: i128, field: FieldIx, mapping: Option<u16>) -> Result<Slot, Reject> {
+    fn epoch(&self, value: i128, field: FieldIx, mapping: Option<u16>) -> Result<Slot, Box<Reject>> {
         let unit_micros = match self.time_format(mapping) {
             TimeFormat::Rfc3339 => return Err(self.about(RejectCode::InvalidType, field)),
             TimeFormat::EpochSeconds => 1_000_000,
@@ -602,7 +603,7 @@ impl Decoder {
     }
 
     /// Checks what needs all fields, and resolves the campaign.
-    fn admit(&mut self, text: &[u8], present: u128, intake: &Intake) -> Result<Stamp, Reject> {
+    fn admit(&mut self, text: &[u8], present: u128, intake: &Intake) -> Result<Stamp, Box<Reject>> {
         let known = *self.catalog.well_known();
         let symbol = |decoder: &Self, field: FieldIx| {
             if present & bit(field) == 0 { Symbol::NULL } else { Symbol::new(decoder.slots[field.index()].start) }
@@ -646,7 +647,7 @@ impl Decoder {
         self.projector.key_bits(intake.source, event_type, at) & !present
     }
 
-    fn dimension_checks(&self, text: &[u8], present: u128, campaign: Symbol) -> Result<(), Reject> {
+    fn dimension_checks(&self, text: &[u8], present: u128, campaign: Symbol) -> Result<(), Box<Reject>> {
         let known = self.catalog.well_known();
         for d in self.catalog.dimensions() {
             let (there, name) = match (&d.source, d.field) {

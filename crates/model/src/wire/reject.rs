@@ -71,7 +71,8 @@ pub struct Reject {
 }
 
 impl Reject {
-    pub(crate) fn new(code: RejectCode, param: impl Into<String>) -> Self {
-        Self { code, param: param.into() }
+    /// Boxed, for the way of good events carries its type along.
+    pub(crate) fn new(code: RejectCode, param: impl Into<String>) -> Box<Self> {
+        Box::new(Self { code, param: param.into() })
     }
 }

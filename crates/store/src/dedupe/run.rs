@@ -99,9 +99,9 @@ impl KeysRun {
         let mut reader = Reader::new(&bytes);
         let buckets: Option<Vec<Bucket>> =
             (0..footer.buckets).map(|_| Some(Bucket { start: reader.u32()?, crc: reader.u32()? })).collect();
-        let buckets = buckets.filter(|b| !b.is_empty() && b.is_sorted_by_key(|b| b.start)).filter(|b| {
-            b[0].start == 0 && b[b.len() - 1].start <= footer.records
-        });
+        let buckets = buckets
+            .filter(|b| !b.is_empty() && b.is_sorted_by_key(|b| b.start))
+            .filter(|b| b[0].start == 0 && b[b.len() - 1].start <= footer.records);
         let buckets = buckets.ok_or_else(|| file.corrupt("its directory is not in order"))?;
         Ok(Self { file, footer, filter, buckets })
     }
@@ -150,9 +150,7 @@ impl KeysRun {
     ) -> Result<usize, StoreError> {
         let start = self.buckets[first].start;
         let mut end = first + 1;
-        while end < self.buckets.len()
-            && (self.bucket_end(end) - start) as usize * RECORD_BYTES <= bytes_wanted
-        {
+        while end < self.buckets.len() && (self.bucket_end(end) - start) as usize * RECORD_BYTES <= bytes_wanted {
             end += 1;
         }
         let len = (self.bucket_end(end - 1) - start) as usize * RECORD_BYTES;

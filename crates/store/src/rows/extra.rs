@@ -47,9 +47,9 @@ impl<'a> ExtraCursor<'a> {
         };
         cursor.symbols.read(|names| cursor.collect(spec, names));
         let (parts, ids, packed) = (cursor.parts, &cursor.ids, spec.packing.bits.len());
-        cursor.entries.sort_unstable_by(|a, b| {
-            a.word.cmp(&b.word).then_with(|| compare_rest(parts, ids, packed, *a, *b))
-        });
+        cursor
+            .entries
+            .sort_unstable_by(|a, b| a.word.cmp(&b.word).then_with(|| compare_rest(parts, ids, packed, *a, *b)));
         cursor
     }
 
@@ -95,9 +95,8 @@ impl<'a> ExtraCursor<'a> {
         let packed = spec.packing.bits.len();
         let mut last: Option<Entry> = None;
         while let Some(&entry) = self.entries.get(self.next) {
-            let same = last.is_some_and(|l| {
-                l.word == entry.word && compare_rest(self.parts, &self.ids, packed, l, entry).is_eq()
-            });
+            let same = last
+                .is_some_and(|l| l.word == entry.word && compare_rest(self.parts, &self.ids, packed, l, entry).is_eq());
             if !same && block.words.len() == BLOCK_ROWS {
                 break;
             }
@@ -135,8 +134,7 @@ impl<'a> ExtraCursor<'a> {
 
 /// The order of two rows with equal words: by the key columns that did not fit.
 fn compare_rest(parts: &[&TableRows], ids: &[Vec<u32>], packed: usize, a: Entry, b: Entry) -> Ordering {
-    let id = |entry: Entry, column: usize| {
-        ids[column][parts[entry.part as usize].key(entry.row as usize)[column].index()]
-    };
+    let id =
+        |entry: Entry, column: usize| ids[column][parts[entry.part as usize].key(entry.row as usize)[column].index()];
     (packed..ids.len()).map(|c| id(a, c).cmp(&id(b, c))).find(|o| o.is_ne()).unwrap_or(Ordering::Equal)
 }

@@ -9,11 +9,11 @@ use std::sync::Arc;
 use adsum_disk::Disk;
 use adsum_model::table::TableSchema;
 
+use super::FrameRange;
 use super::names::TableNames;
 use super::run::{RowsRun, RunTable};
 use super::scan::TableScan;
 use super::write::RowsWriter;
-use super::FrameRange;
 use crate::BucketRange;
 use crate::error::StoreError;
 

@@ -45,9 +45,8 @@ impl<'a> RunCursor<'a> {
             if self.may_pass(entry) {
                 let stretch = entry.stretch;
                 self.run.file.read_checked(&mut self.bytes, stretch.at, stretch.len as usize, stretch.crc)?;
-                self.decode(entry, spec, block).ok_or_else(|| {
-                    self.run.file.corrupt(format!("the block at {} does not decode", stretch.at))
-                })?;
+                self.decode(entry, spec, block)
+                    .ok_or_else(|| self.run.file.corrupt(format!("the block at {} does not decode", stretch.at)))?;
                 return Ok(true);
             }
         }

@@ -66,12 +66,7 @@ impl RowsWriter {
     }
 
     /// Ends the run; `None` when no table had rows (its file is then the caller's to remove).
-    pub(super) fn finish(
-        self,
-        disk: &dyn Disk,
-        dir: &Path,
-        range: FrameRange,
-    ) -> Result<Option<RowsRun>, StoreError> {
+    pub(super) fn finish(self, disk: &dyn Disk, dir: &Path, range: FrameRange) -> Result<Option<RowsRun>, StoreError> {
         if self.tables.is_empty() {
             return Ok(None);
         }
