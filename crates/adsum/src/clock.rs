@@ -15,7 +15,6 @@ pub fn now() -> ReceivedAt {
     ReceivedAt::from_micros(micros)
 }
 
-
 /// Random bytes of the operating system.
 pub fn random<const N: usize>() -> anyhow::Result<[u8; N]> {
     let mut bytes = [0; N];

@@ -9,8 +9,8 @@ use std::path::Path;
 use adsum_engine::Rules;
 use adsum_model::campaigns::{CampaignSpec, Campaigns, UnknownCampaign};
 use adsum_model::catalog::{
-    BillableType, Catalog, CatalogSpec, DedupeSpec, DimensionSource, DimensionSpec, EventTypeSpec, MappingSpec,
-    NullPolicy, TimeFormat,
+    BillableType, Catalog, CatalogSpec, DedupeSpec, DimensionSource, DimensionSpec, DistinctSpec, EventTypeSpec,
+    MappingSpec, NullPolicy, TimeFormat,
 };
 use adsum_model::time::parse_rfc3339;
 use adsum_pipeline::CheckpointRules;
@@ -27,6 +27,8 @@ pub struct Config {
     pub required: Option<Vec<String>>,
     /// The sets of dimensions that aggregates are kept by.
     pub rollups: Option<Vec<Vec<String>>>,
+    /// The sets of dimensions that distinct users are counted by; none turns it off.
+    pub distinct_users: Option<Vec<DistinctConfig>>,
     /// Threads that fold; the machine's cores if not given.
     pub workers: Option<usize>,
     /// Limits of time.
@@ -49,6 +51,14 @@ pub struct Config {
     pub campaign_defaults: CampaignDefaults,
     /// Campaigns by id.
     pub campaigns: BTreeMap<String, CampaignConfig>,
+}
+
+/// A set of dimensions that distinct users are counted by.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct DistinctConfig {
+    by: Vec<String>,
+    window_seconds: u32,
 }
 
 /// Limits of time, in seconds.
@@ -256,6 +266,12 @@ impl Config {
             required: self.required.clone().unwrap_or(defaults.required),
             required_by_type,
             rollups: self.rollups.clone().unwrap_or(defaults.rollups),
+            distinct_users: match &self.distinct_users {
+                None => defaults.distinct_users,
+                Some(sets) => {
+                    (sets.iter()).map(|d| DistinctSpec { by: d.by.clone(), window_seconds: d.window_seconds }).collect()
+                }
+            },
             mapping: self.fields.iter().map(|(from, m)| m.spec(from)).collect(),
             dedupe: self.dedupe.iter().enumerate().map(|(i, d)| d.spec(i)).collect::<Result<_>>()?,
             bucket_seconds: self.bucket_seconds.unwrap_or(defaults.bucket_seconds),

@@ -101,8 +101,7 @@ impl Home {
         let workers = workers(config);
         let executor: Box<dyn adsum_pipeline::Executor + Send> =
             if workers > 1 { Box::new(Threads) } else { Box::new(InLine) };
-        let mut pipeline =
-            Pipeline::new(catalog, store, config.rules(), config.checkpoints(), workers, executor)?;
+        let mut pipeline = Pipeline::new(catalog, store, config.rules(), config.checkpoints(), workers, executor)?;
         pipeline.recover(&log, secret, progress)?;
         Ok(Self { log, pipeline, campaigns, secret, notes, _lock: lock })
     }

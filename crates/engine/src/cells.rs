@@ -1,9 +1,9 @@
-//! Stage one of the two-stage aggregation: one shard's partial sums of one rollup since the last checkpoint.
+//! Stage one of the two-stage aggregation: one shard's partial sums of one table since the last checkpoint.
 //!
 //! A cell is a run of words: bucket, key, values, revision. Invariant: additions are checked; a sum that would
 //! overflow is an error, never a wrapped number. Stage two is the store's: partials of one key add up.
 
-use adsum_model::catalog::{BillableType, Catalog, DimensionIx, MetricKind, RollupDef};
+use adsum_model::catalog::{BillableType, Catalog, DimensionIx, MetricKind};
 use adsum_model::id::Revision;
 use adsum_model::rows::{EventRow, RowFlags};
 use adsum_model::symbol::Symbol;
@@ -24,6 +24,11 @@ pub(crate) struct Columns {
 }
 
 impl Columns {
+    /// How many there are.
+    pub fn width(&self) -> usize {
+        self.width
+    }
+
     pub fn new(catalog: &Catalog) -> Self {
         let of = |kind| catalog.column_of(kind).expect("the column stands in the catalog's table of metrics");
         Self {
@@ -36,15 +41,12 @@ impl Columns {
     }
 }
 
-/// Words that a cell's key takes: the bucket, and two symbols a word.
-fn key_words(symbols: usize) -> usize {
-    1 + symbols.div_ceil(2)
-}
-
-/// The most words of a key: a rollup has at most 12 dimensions, and the currency.
+/// The most words of a key: the bucket, 12 dimensions, and currency or coupon.
 const KEY_WORDS_MAX: usize = 8;
 
-/// The partial sums of one rollup.
+type Key = [u64; KEY_WORDS_MAX];
+
+/// The partial sums of one rollup, or of one set of distinct users.
 pub(crate) struct CellTable {
     dimensions: Vec<DimensionIx>,
     key_words: usize,
@@ -56,20 +58,36 @@ pub(crate) struct CellTable {
 }
 
 impl CellTable {
-    pub fn new(rollup: &RollupDef, columns: &Columns) -> Self {
-        let key_words = key_words(rollup.dimensions.len() + 1);
-        assert!(key_words <= KEY_WORDS_MAX, "the catalog bounds the dimensions of a rollup");
+    /// For keys of some dimensions and one symbol more, with so many values.
+    pub fn new(dimensions: &[DimensionIx], values: usize) -> Self {
+        let key_words = 1 + (dimensions.len() + 1).div_ceil(2);
+        assert!(key_words <= KEY_WORDS_MAX, "the catalog bounds the dimensions of a set");
         Self {
-            dimensions: rollup.dimensions.clone(),
+            dimensions: dimensions.to_vec(),
             key_words,
-            cell_words: key_words + columns.width + 1,
+            cell_words: key_words + values + 1,
             places: vec![0; 1024],
             words: Vec::new(),
             len: 0,
         }
     }
 
-    /// Adds one counted event.
+    /// The cell of a bucket, an event's dimensions and one symbol more.
+    #[inline]
+    fn cell_of(&mut self, bucket: BucketStart, dimensions: &[Symbol], last: Symbol) -> &mut [u64] {
+        let mut key: Key = [0; KEY_WORDS_MAX];
+        key[0] = bucket.seconds() as u64;
+        let mut i = 0;
+        for d in &self.dimensions {
+            key[1 + i / 2] |= u64::from(dimensions[d.index()].get()) << (32 * (i % 2));
+            i += 1;
+        }
+        key[1 + i / 2] |= u64::from(last.get()) << (32 * (i % 2));
+        let at = self.cell(&key);
+        &mut self.words[at + self.key_words..at + self.cell_words]
+    }
+
+    /// Adds one counted event to a rollup.
     #[inline]
     pub fn add(
         &mut self,
@@ -79,17 +97,7 @@ impl CellTable {
         columns: &Columns,
         revision: Revision,
     ) -> Result<(), FoldError> {
-        let mut key = [0_u64; KEY_WORDS_MAX];
-        key[0] = bucket.seconds() as u64;
-        let mut i = 0;
-        for d in &self.dimensions {
-            key[1 + i / 2] |= u64::from(dimensions[d.index()].get()) << (32 * (i % 2));
-            i += 1;
-        }
-        key[1 + i / 2] |= u64::from(row.currency.get()) << (32 * (i % 2));
-        let at = self.cell(&key);
-        let cell = &mut self.words[at + self.key_words..at + self.cell_words];
-        let (values, last) = cell.split_at_mut(columns.width);
+        let (values, last) = self.cell_of(bucket, dimensions, row.currency).split_at_mut(columns.width);
         let mut add = |column: usize, amount: u64| -> Result<(), FoldError> {
             let amount = i64::try_from(amount).map_err(|_| FoldError::Overflow)?;
             let sum = (values[column] as i64).checked_add(amount).ok_or(FoldError::Overflow)?;
@@ -108,9 +116,18 @@ impl CellTable {
         Ok(())
     }
 
+    /// Adds one event of a user to a set of distinct users.
+    #[inline]
+    pub fn add_user(&mut self, dimensions: &[Symbol], window: BucketStart, coupon: Symbol, revision: Revision) {
+        let cell = self.cell_of(window, dimensions, coupon);
+        // Events of one coupon: far from 2^63 between two checkpoints, and the store's sums are checked.
+        cell[0] += 1;
+        cell[1] = revision.get();
+    }
+
     /// Where the words of a key's cell begin; a new cell begins at zero.
     #[inline]
-    fn cell(&mut self, key: &[u64; KEY_WORDS_MAX]) -> usize {
+    fn cell(&mut self, key: &Key) -> usize {
         let mut place = place_of(&key[..self.key_words], self.places.len());
         loop {
             match self.places[place] {
@@ -149,7 +166,7 @@ impl CellTable {
         }
     }
 
-    /// The cells as rows of the rollup's table.
+    /// The cells as rows of their table.
     pub fn rows(&self) -> TableRows {
         let symbols = self.dimensions.len() + 1;
         let values = self.cell_words - self.key_words - 1;
@@ -189,4 +206,3 @@ fn place_of(key: &[u64], places: usize) -> usize {
     }
     hash as usize & (places - 1)
 }
-

@@ -6,11 +6,12 @@
 use std::sync::Arc;
 
 use adsum_model::catalog::Catalog;
+use adsum_model::distinct::{COUPONS, Coupon};
 use adsum_model::id::{DedupeKey, Offset, Revision};
 use adsum_model::ledger::{LedgerColumn, LedgerCounts};
 use adsum_model::rows::{EventRow, RowFlags, Rows};
 use adsum_model::state::{DedupeRecord, QuarantineEntry, QuarantineReason};
-use adsum_model::symbol::Symbol;
+use adsum_model::symbol::{Symbol, Symbols};
 use adsum_model::table::TableRows;
 use adsum_model::time::{BucketStart, EventTime, ReceivedAt};
 
@@ -96,8 +97,8 @@ impl Effects {
 pub struct Delta {
     /// New dedupe records.
     pub dedupe: Vec<DedupeRecord>,
-    /// Rows of each rollup.
-    pub rollups: Vec<TableRows>,
+    /// Rows of each rollup, then of each set of distinct users.
+    pub rows: Vec<TableRows>,
 }
 
 /// The state of some slots.
@@ -108,7 +109,11 @@ pub struct Shard {
     bucket_seconds: i64,
     columns: Columns,
     memtable: Memtable,
+    /// One for each rollup.
     cells: Vec<CellTable>,
+    /// One for each set of distinct users, with the length of its windows.
+    users: Vec<(i64, CellTable)>,
+    coupons: Coupons,
     /// Quarantine of events of these slots since the last checkpoint; `None`: released since.
     quarantine: hashbrown::HashMap<Offset, Option<QuarantineEntry>>,
 }
@@ -122,7 +127,11 @@ impl Shard {
             count,
             dimensions: catalog.dimensions().len(),
             bucket_seconds: catalog.bucket_seconds(),
-            cells: catalog.rollups().iter().map(|r| CellTable::new(r, &columns)).collect(),
+            cells: catalog.rollups().iter().map(|r| CellTable::new(&r.dimensions, columns.width())).collect(),
+            users: (catalog.distinct_users().iter())
+                .map(|d| (d.window_seconds, CellTable::new(&d.dimensions, 1)))
+                .collect(),
+            coupons: Coupons::new(catalog.symbols().clone()),
             columns,
             memtable: Memtable::default(),
             quarantine: hashbrown::HashMap::new(),
@@ -320,6 +329,13 @@ impl Shard {
         for cells in &mut self.cells {
             cells.add(row, dimensions, bucket, &self.columns, context.revision)?;
         }
+        if row.user != 0 && !self.users.is_empty() {
+            let coupon = self.coupons.symbol(Coupon::of(row.user));
+            for (window_seconds, cells) in &mut self.users {
+                let window = BucketStart::of(row.occurred_at, *window_seconds);
+                cells.add_user(dimensions, window, coupon, context.revision);
+            }
+        }
         Ok(())
     }
 
@@ -328,22 +344,51 @@ impl Shard {
         effects.quarantined.push(entry);
     }
 
+    fn tables(&self) -> impl Iterator<Item = &CellTable> {
+        self.cells.iter().chain(self.users.iter().map(|(_, cells)| cells))
+    }
+
     /// How many dedupe records and cells wait for the next checkpoint.
     pub fn pending(&self) -> (usize, usize) {
-        (self.memtable.records().len(), self.cells.iter().map(CellTable::len).sum())
+        (self.memtable.records().len(), self.tables().map(CellTable::len).sum())
     }
 
     /// What waits for the next checkpoint, copied.
     pub fn delta(&self) -> Delta {
-        Delta { dedupe: self.memtable.records().to_vec(), rollups: self.cells.iter().map(CellTable::rows).collect() }
+        Delta { dedupe: self.memtable.records().to_vec(), rows: self.tables().map(CellTable::rows).collect() }
     }
 
     /// Takes what waits for the next checkpoint; from then on the store knows it.
     pub fn take_delta(&mut self) -> Delta {
-        let rollups = self.cells.iter().map(CellTable::rows).collect();
+        let rows = self.tables().map(CellTable::rows).collect();
         self.cells.iter_mut().for_each(CellTable::clear);
+        self.users.iter_mut().for_each(|(_, cells)| cells.clear());
         self.quarantine.clear();
-        Delta { dedupe: self.memtable.take(), rollups }
+        Delta { dedupe: self.memtable.take(), rows }
+    }
+}
+
+/// The symbols of coupons' texts, made at first use.
+struct Coupons {
+    symbols: Arc<Symbols>,
+    known: Vec<Symbol>,
+}
+
+impl Coupons {
+    fn new(symbols: Arc<Symbols>) -> Self {
+        Self { symbols, known: Vec::new() }
+    }
+
+    #[inline]
+    fn symbol(&mut self, coupon: Coupon) -> Symbol {
+        if self.known.is_empty() {
+            self.known.resize(COUPONS, Symbol::NULL);
+        }
+        let known = &mut self.known[coupon.index()];
+        if known.is_null() {
+            *known = self.symbols.intern(coupon.text().as_bytes());
+        }
+        *known
     }
 }
 

@@ -109,7 +109,14 @@ fn record(
         odd_fields(cursor, payload_start, shape, dictionary, catalog, bases, columns)?;
     }
     let span_count = (columns.spans.len() - span_start as usize) as u16;
-    columns.heads.push(RecordHead { kind: shape.kind, source: shape.source, received_at, stamp, span_start, span_count });
+    columns.heads.push(RecordHead {
+        kind: shape.kind,
+        source: shape.source,
+        received_at,
+        stamp,
+        span_start,
+        span_count,
+    });
     Some(())
 }
 
@@ -187,7 +194,9 @@ fn odd_fields(
             Form::Text => add_member(&mut unknown, name, &Value::Text(at.text()?)),
             Form::Json => add_member(&mut unknown, name, &Value::Json(at.text()?)),
             Form::Bytes => add_member(&mut unknown, name, &Value::Bytes(at.text()?)),
-            Form::Uint | Form::Int | Form::Time => add_member(&mut unknown, name, &Value::Wide(span.form, span.as_wide())),
+            Form::Uint | Form::Int | Form::Time => {
+                add_member(&mut unknown, name, &Value::Wide(span.form, span.as_wide()))
+            }
         }
     }
     if !unknown.is_empty() {

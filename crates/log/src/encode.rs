@@ -27,18 +27,26 @@ const VALUE_BYTES_MAX: usize = 16;
 const HEAD_BYTES_MAX: usize = 3 * VARINT_BYTES_MAX;
 
 /// The numbers of symbols in the current segment's dictionary: an array by symbol, stamped with the segment, so that
-/// a new segment costs nothing and a look-up hashes nothing.
+/// a new segment costs nothing and a look-up hashes nothing. An entry has 32 bits, for the look-ups of a frame miss
+/// the cache and are what encoding takes longest for.
 struct StringIds {
-    stamped: Vec<u64>,
-    generation: u64,
+    stamped: Vec<u32>,
+    /// From 1 to [`GENERATION_MAX`]; 0 stamps entries of no segment.
+    generation: u32,
     count: u32,
 }
+
+/// Bits of an entry that hold the number.
+const ID_BITS: u32 = 21;
+const GENERATION_MAX: u32 = (1 << (32 - ID_BITS)) - 1;
+
+const _: () = assert!(STRINGS_MAX < 1 << ID_BITS);
 
 impl StringIds {
     #[inline(always)]
     fn get(&self, symbol: Symbol) -> Option<u32> {
         match self.stamped.get(symbol.index()) {
-            Some(stamped) if stamped >> 32 == self.generation => Some(*stamped as u32),
+            Some(stamped) if stamped >> ID_BITS == self.generation => Some(stamped & ((1 << ID_BITS) - 1)),
             _ => None,
         }
     }
@@ -47,10 +55,18 @@ impl StringIds {
         if self.stamped.len() <= symbol.index() {
             self.stamped.resize((symbol.index() + 1).next_power_of_two(), 0);
         }
-        self.stamped[symbol.index()] = (self.generation << 32) | u64::from(id);
+        self.stamped[symbol.index()] = (self.generation << ID_BITS) | id;
+    }
+
+    fn forget(&mut self, symbol: Symbol) {
+        self.stamped[symbol.index()] = 0;
     }
 
     fn clear(&mut self) {
+        if self.generation == GENERATION_MAX {
+            self.stamped.fill(0);
+            self.generation = 0;
+        }
         self.generation += 1;
         self.count = 0;
         self.set(Symbol::NULL, 0);
@@ -127,11 +143,8 @@ impl Encoder {
         let time = batches.iter().find_map(|b| b.spans.iter().find(|s| s.form == Form::Time));
         let time_millis = time.map_or(0, |span| span.as_wide() as i64 / 1000);
         header.time_base_micros = time_millis * 1000;
-        let bases = Bases {
-            appended_at: header.appended_at.micros(),
-            time_millis,
-            time_micros: header.time_base_micros,
-        };
+        let bases =
+            Bases { appended_at: header.appended_at.micros(), time_millis, time_micros: header.time_base_micros };
         let binding = header.binding();
         self.out.clear();
         self.out.put(&[0; FRAME_HEADER_BYTES]);
@@ -177,7 +190,7 @@ impl Encoder {
     /// The frame is not in the segment: its dictionary entries are taken back.
     pub(crate) fn rollback(&mut self) {
         for symbol in &self.new.symbols {
-            self.ids.stamped[symbol.index()] = 0;
+            self.ids.forget(*symbol);
         }
         self.ids.count -= self.new.symbols.len() as u32;
         for shape in self.shapes.drain(self.shapes.len() - self.new.shape_count..) {
@@ -452,3 +465,23 @@ fn value(
 }
 
 const _: () = assert!(VALUE_BYTES_MAX >= VARINT_BYTES_MAX);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_of_an_older_segment_are_never_seen() {
+        let mut ids = StringIds { stamped: Vec::new(), generation: 0, count: 0 };
+        for round in 0..3 * GENERATION_MAX {
+            ids.clear();
+            let symbol = Symbol::new(1 + round % 7);
+            assert_eq!((ids.get(Symbol::NULL), ids.get(symbol)), (Some(0), None), "round {round}");
+            ids.set(symbol, STRINGS_MAX);
+            assert_eq!(ids.get(symbol), Some(STRINGS_MAX));
+            ids.forget(symbol);
+            assert_eq!(ids.get(symbol), None);
+            ids.set(symbol, 1);
+        }
+    }
+}

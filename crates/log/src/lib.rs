@@ -19,7 +19,6 @@ mod segment;
 mod varint;
 mod verify;
 
-
 use adsum_model::id::{FrameSeq, MetadataRevision, Offset, Position};
 use adsum_model::record::RecordBatch;
 use adsum_model::time::ReceivedAt;

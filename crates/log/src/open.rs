@@ -145,10 +145,15 @@ fn check_chain(disk: &dyn Disk, dir: &Path, segments: &mut [SegmentInfo]) -> Res
             return Err(LogError::corrupt(&name, info.bytes, reason));
         }
         if info.bytes > next.previous_bytes {
-            let segment = Segment::open(disk, dir, next.first.seq)?;
-            if !matches!(segment.walk(segment.len()?).verify(&mut Vec::new())?, Step::Frame(_)) {
-                let reason = "bytes follow the segment's end, and the next segment does not have them";
-                return Err(LogError::corrupt(&name, next.previous_bytes, reason));
+            let (before, behind) =
+                (Segment::open(disk, dir, info.header.first.seq)?, Segment::open(disk, dir, next.first.seq)?);
+            let mut superseded = before.walk(info.bytes);
+            (superseded.at, superseded.expect) = (next.previous_bytes, next.first);
+            for mut walk in [superseded, behind.walk(behind.len()?)] {
+                if !matches!(walk.verify(&mut Vec::new())?, Step::Frame(_)) {
+                    let reason = "what follows the segment's end is not the frame that the next segment begins with";
+                    return Err(LogError::corrupt(&name, next.previous_bytes, reason));
+                }
             }
             cut(disk, dir, &name, next.previous_bytes)?;
             info.bytes = next.previous_bytes;

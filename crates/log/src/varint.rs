@@ -157,10 +157,8 @@ impl<'a> Cursor<'a> {
                 let bits = ends.trailing_zeros() + 1;
                 let word = word & (u32::MAX >> (32 - bits));
                 self.pos += (bits / 8) as usize;
-                let value = (word & 0x7f)
-                    | ((word >> 1) & 0x3f80)
-                    | ((word >> 2) & 0x1f_c000)
-                    | ((word >> 3) & 0xfe0_0000);
+                let value =
+                    (word & 0x7f) | ((word >> 1) & 0x3f80) | ((word >> 2) & 0x1f_c000) | ((word >> 3) & 0xfe0_0000);
                 return Some(u64::from(value));
             }
         }

@@ -1,14 +1,18 @@
 //! What makes two events the same: the dedupe key, and the content that tells a duplicate from a conflict.
 //!
 //! **Dedupe key**: SipHash-1-3 with 128 bits of output under the secret of the data directory, over the rule's scope
-//! (8 bytes, little endian) and for each part a letter and its value. The scope is SipHash-1-3 with 64 bits under the
-//! same secret over `s` or `g`, the source's or group's name, and a zero byte and the name of each part.
+//! (8 bytes, little endian) and for each part a letter (as below) and its value: text and canonical JSON as their
+//! length (4 bytes, little endian) and bytes, anything else as 8 bytes, little endian. The first half of the output is
+//! the low half of the key. The scope is SipHash-1-3 with 64 bits under the same secret over `s` or `g`, the source's
+//! or group's name, and a zero byte and the name of each part. A time bucket of n seconds is a last part: its name
+//! `occurredAt/n`, its letter `I`, its value the bucket's number since 1970, rounded down.
 //!
 //! **Content hash v1**: XXH3-64 of two little-endian words a content field, in byte order of the fields' names:
 //! XXH3-64 of the name and a letter, and the value's word. Letters and words: `T` text, XXH3-64 of its UTF-8 bytes;
 //! `P` an integer >= 0, itself; `M` a negative integer in two's complement; `I` a moment in microseconds; `J` other
-//! JSON, XXH3-64 of its canonical text (no white space, keys sorted, strings unescaped as far as JSON allows). A
-//! field that the catalog does not know enters the same way, so that making it a dimension changes no hash.
+//! JSON, XXH3-64 of its canonical text (no white space, keys in byte order, numbers as written, in strings only quote,
+//! backslash and, as `\u00xx` in lower case, the characters below U+0020 escaped). Free fields (`consent`, `propensity`,
+//! `attributes`) are always `J`. A field that the catalog does not know enters the same way, so that making it a dimension changes no hash.
 //! Invariant: both are computable from the stored record, and never from a dictionary's ids.
 
 use std::hash::Hasher;

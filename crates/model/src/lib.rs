@@ -4,6 +4,7 @@
 
 pub mod campaigns;
 pub mod catalog;
+pub mod distinct;
 pub mod hash;
 pub mod id;
 pub mod ledger;

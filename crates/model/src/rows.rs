@@ -383,7 +383,11 @@ impl Projector {
                     let symbol = span.as_symbol();
                     self.cache.symbols().read(|names| keys.part(HashValue::Text(names.bytes(symbol))));
                 }
-                _ => self.keys.part(direct_value(view, span)),
+                Form::Text => self.keys.part(HashValue::Text(view.get(span.range()))),
+                Form::Uint => self.keys.part(HashValue::Uint(span.as_wide())),
+                Form::Int => self.keys.part(HashValue::Int(span.as_wide() as i64)),
+                Form::Time => self.keys.part(HashValue::Time(span.as_wide() as i64)),
+                Form::Json | Form::Bytes => self.keys.part(HashValue::Json(&canonical(view.get(span.range())))),
             }
         }
         if plan.time_bucket_seconds > 0 {
@@ -511,21 +515,11 @@ fn hash_value(cache: &mut SymbolCache, view: View<'_>, span: &Span) -> (usize, u
         Form::Uint => (1, span.as_wide()),
         Form::Int => (2, span.as_wide()),
         Form::Time => (3, span.as_wide()),
-        Form::Json | Form::Bytes => {
-            let text = view.get(span.range());
-            let canonical = canonical_json(text).unwrap_or_else(|_| text.to_vec());
-            (4, xxhash_rust::xxh3::xxh3_64(&canonical))
-        }
+        Form::Json | Form::Bytes => (4, xxhash_rust::xxh3::xxh3_64(&canonical(view.get(span.range())))),
     }
 }
 
-/// A value that stands in the arena or in the span itself.
-fn direct_value<'a>(view: View<'a>, span: &Span) -> HashValue<'a> {
-    match span.form {
-        Form::Uint => HashValue::Uint(span.as_wide()),
-        Form::Int => HashValue::Int(span.as_wide() as i64),
-        Form::Time => HashValue::Time(span.as_wide() as i64),
-        Form::Json | Form::Bytes => HashValue::Json(view.get(span.range())),
-        Form::Text | Form::Uuid | Form::Symbol => HashValue::Text(view.get(span.range())),
-    }
+/// The text by which free JSON enters a hash; what is no JSON enters as it stands.
+fn canonical(text: &[u8]) -> Vec<u8> {
+    canonical_json(text).unwrap_or_else(|_| text.to_vec())
 }

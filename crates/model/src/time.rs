@@ -157,9 +157,7 @@ fn eight_digits(text: [u8; 8]) -> Option<u64> {
 fn parse_usual(text: &[u8]) -> Option<i64> {
     let n = text.len();
     let millis = match n {
-        24 if text[19] == b'.' => {
-            eight_digits([b'0', b'0', b'0', b'0', b'0', text[20], text[21], text[22]])? as i64
-        }
+        24 if text[19] == b'.' => eight_digits([b'0', b'0', b'0', b'0', b'0', text[20], text[21], text[22]])? as i64,
         20 => 0,
         _ => return None,
     };

@@ -38,7 +38,8 @@ impl Imports {
 
     /// A file of a run was read to a position; `counts` is what became of this frame's lines.
     pub(crate) fn progress(&mut self, file: &ImportFile, counts: &LedgerCounts) {
-        let same = |f: &ImportFile| (&f.source, &f.path, f.size, f.head) == (&file.source, &file.path, file.size, file.head);
+        let same =
+            |f: &ImportFile| (&f.source, &f.path, f.size, f.head) == (&file.source, &file.path, file.size, file.head);
         let mut figures = LedgerCounts::default();
         if let Some(i) = self.files.iter().position(same) {
             let old = self.files.swap_remove(i);

@@ -14,4 +14,4 @@ pub use error::PipelineError;
 pub use imports::Imports;
 pub use limits::Limits;
 pub use step::{CheckpointRules, Executor, FrameMeta, InLine, Pipeline, Published, ShardSlot};
-pub use tables::{DIMENSION_DAYS, LEDGER, rollup_table, schemas};
+pub use tables::{DIMENSION_DAYS, LEDGER, distinct_table, rollup_table, schemas};

@@ -87,7 +87,10 @@ impl Limits {
         let mut start = 0;
         while start < rows.events.len() {
             let day = day_of(rows.events[start].received_at);
-            let end = rows.events[start..].iter().position(|r| day_of(r.received_at) != day).map_or(rows.events.len(), |n| start + n);
+            let end = rows.events[start..]
+                .iter()
+                .position(|r| day_of(r.received_at) != day)
+                .map_or(rows.events.len(), |n| start + n);
             self.day(day);
             let Self { limits, days, fresh, folded, .. } = self;
             let Some(seen) = days.get_mut(&day) else { break };

@@ -20,7 +20,7 @@ use adsum_store::{AggregateStore, StateHash};
 use crate::error::PipelineError;
 use crate::imports::Imports;
 use crate::limits::Limits;
-use crate::tables::DIMENSION_DAYS;
+use crate::tables::{DIMENSION_DAYS, shard_table};
 
 /// When a checkpoint is due: at the first frame after which either is reached.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -284,8 +284,8 @@ impl<S: AggregateStore> Pipeline<S> {
             for slot in &mut self.slots {
                 let delta = slot.shard.take_delta();
                 checkpoint.dedupe.push(delta.dedupe);
-                for (i, rows) in delta.rollups.into_iter().enumerate() {
-                    checkpoint.rows[crate::rollup_table(adsum_model::catalog::RollupIx::new(i)).index()].push(rows);
+                for (i, rows) in delta.rows.into_iter().enumerate() {
+                    checkpoint.rows[shard_table(i).index()].push(rows);
                 }
             }
             self.store.write(&checkpoint)?
@@ -309,13 +309,14 @@ impl<S: AggregateStore> Pipeline<S> {
             ledger.push(BucketStart::from_seconds(*hour), &[*source], counts.values(), *revision);
         }
         let days = self.limits.rows(self.revision);
-        let rollups = self.catalog.rollups().iter().map(|_| Vec::new());
+        let shards = self.catalog.rollups().len() + self.catalog.distinct_users().len();
+        let shards = std::iter::repeat_with(Vec::new).take(shards);
         Checkpoint {
             through: self.through,
             revision: self.revision,
             dedupe: Vec::new(),
             dedupe_line: self.clocks.line(),
-            rows: [vec![ledger], vec![days]].into_iter().chain(rollups).collect(),
+            rows: [vec![ledger], vec![days]].into_iter().chain(shards).collect(),
             quarantined: self.quarantined.clone(),
             released: self.released.clone(),
             small: SmallState { clocks: self.clocks.states(), imports: self.imports.files().to_vec() },
@@ -328,8 +329,8 @@ impl<S: AggregateStore> Pipeline<S> {
         for slot in &self.slots {
             let delta = slot.shard.delta();
             checkpoint.dedupe.push(delta.dedupe);
-            for (i, rows) in delta.rollups.into_iter().enumerate() {
-                checkpoint.rows[crate::rollup_table(adsum_model::catalog::RollupIx::new(i)).index()].push(rows);
+            for (i, rows) in delta.rows.into_iter().enumerate() {
+                checkpoint.rows[shard_table(i).index()].push(rows);
             }
         }
         checkpoint

@@ -18,14 +18,32 @@ pub fn schemas(catalog: &Catalog) -> Vec<TableSchema> {
         columns: vec![1],
     };
     let rollups = catalog.rollups().iter().map(|rollup| {
-        let names = catalog.rollup_names(rollup);
+        let names = catalog.names(&rollup.dimensions);
         TableSchema {
             name: format!("rollup:{}:{}", catalog.bucket_seconds(), names.join(",")),
             keys: names.into_iter().chain(["currency"]).map(str::to_owned).collect(),
             columns: catalog.columns().iter().map(|c| c.id).collect(),
         }
     });
-    [ledger_schema(), days].into_iter().chain(rollups).collect()
+    let distinct = catalog.distinct_users().iter().map(|d| {
+        let names = catalog.names(&d.dimensions);
+        TableSchema {
+            name: format!("distinct_users:{}:{}", d.window_seconds, names.join(",")),
+            keys: names.into_iter().chain(["coupon"]).map(str::to_owned).collect(),
+            columns: vec![1],
+        }
+    });
+    [ledger_schema(), days].into_iter().chain(rollups).chain(distinct).collect()
+}
+
+/// The tables that shards add to, in the order of a shard's rows: rollups, then sets of distinct users.
+pub(crate) fn shard_table(index: usize) -> TableIx {
+    TableIx::new(ROLLUPS + index)
+}
+
+/// The table of a set of distinct users, by its place in the catalog.
+pub fn distinct_table(catalog: &Catalog, index: usize) -> TableIx {
+    TableIx::new(ROLLUPS + catalog.rollups().len() + index)
 }
 
 /// The table of a rollup.

@@ -136,6 +136,10 @@ impl EmbeddedStore {
         if report.fresh {
             // Before any run is made, so that runs without a manifest always mean that it was lost.
             write_manifest(&*disk, &dir, &manifest)?;
+        } else {
+            // The last owner may have died between renaming the manifest and syncing the directory. Files that only
+            // the former manifest names must not go before this one is sure to stay.
+            disk.sync_dir(&dir).map_err(|e| StoreError::poisoned(MANIFEST, &e))?;
         }
         let named: Vec<String> = named_files(&manifest);
         for name in names {

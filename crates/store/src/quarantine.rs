@@ -188,17 +188,26 @@ pub(crate) fn merge(
     write(disk, dir, id, kept)
 }
 
-/// The entry of an offset, if it is in quarantine and did not leave.
-pub(crate) fn find(runs: &[Arc<QuarantineRun>], offset: Offset) -> Result<Option<QuarantineEntry>, StoreError> {
-    for run in runs.iter().rev() {
-        if let Some(block) = run.block_of(offset) {
-            let marks = run.read_block(block)?;
-            if let Ok(at) = marks.binary_search_by_key(&offset, Mark::offset) {
+/// For each offset its entry, if it is in quarantine and did not leave. Offsets near one another read a block once.
+pub(crate) fn find(
+    runs: &[Arc<QuarantineRun>],
+    offsets: &[Offset],
+) -> Result<Vec<Option<QuarantineEntry>>, StoreError> {
+    let mut read: Vec<(usize, Vec<Mark>)> = vec![(usize::MAX, Vec::new()); runs.len()];
+    let mut find_one = |offset: &Offset| {
+        for (run, (block_read, marks)) in runs.iter().zip(&mut read).rev() {
+            let Some(block) = run.block_of(*offset) else { continue };
+            if *block_read != block {
+                *marks = run.read_block(block)?;
+                *block_read = block;
+            }
+            if let Ok(at) = marks.binary_search_by_key(offset, Mark::offset) {
                 return Ok(marks[at].held());
             }
         }
-    }
-    Ok(None)
+        Ok(None)
+    };
+    offsets.iter().map(&mut find_one).collect()
 }
 
 /// The entries from an offset on that did not leave, by offset.

@@ -157,10 +157,10 @@ impl State {
             hasher.entry(&entry?);
         }
         let marks = pending.map(|p| quarantine::marks_of(&p.quarantined, &p.released)).unwrap_or_default();
+        let offsets: Vec<Offset> = marks.iter().map(quarantine::Mark::offset).collect();
+        let before = quarantine::find(&self.quarantine, &offsets)?;
+        before.iter().flatten().for_each(|entry| hasher.take_entry(entry));
         for mark in marks {
-            if let Some(before) = quarantine::find(&self.quarantine, mark.offset())? {
-                hasher.take_entry(&before);
-            }
             if let Some(entry) = mark.held() {
                 hasher.entry(&entry);
             }
@@ -233,7 +233,7 @@ impl StoreView for State {
     }
 
     fn quarantined(&self, offsets: &[Offset]) -> Result<Vec<Option<QuarantineEntry>>, StoreError> {
-        offsets.iter().map(|&offset| quarantine::find(&self.quarantine, offset)).collect()
+        quarantine::find(&self.quarantine, offsets)
     }
 
     fn quarantine_list(&self, after: Option<Offset>, limit: usize) -> Result<Vec<QuarantineEntry>, StoreError> {

@@ -35,6 +35,7 @@ struct CatalogDoc {
     event_types: Vec<EventTypeDoc>,
     metrics: Vec<MetricDoc>,
     rollups: Vec<Vec<String>>,
+    distinct_users: Vec<DistinctDoc>,
     fields: Vec<FieldDoc>,
 }
 
@@ -65,6 +66,13 @@ struct MetricDoc {
     id: u16,
     name: String,
     kind: String,
+}
+
+#[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct DistinctDoc {
+    by: Vec<String>,
+    window_seconds: i64,
 }
 
 #[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -104,17 +112,17 @@ impl CatalogDoc {
             required: t.required.iter().map(|f| catalog.field(*f).name.clone()).collect(),
             doc: t.doc.clone(),
         });
-        let metrics = catalog.columns().iter().map(|c| MetricDoc {
-            id: c.id,
-            name: c.name.clone(),
-            kind: match c.kind {
-                MetricKind::Count(_) => "count",
-                MetricKind::Spend | MetricKind::Value => "micros",
-                MetricKind::Unpriced => "count of events without a price",
-                MetricKind::DistinctUsers => "estimate",
-            }
-            .to_owned(),
-        });
+        let kind = |kind| match kind {
+            MetricKind::Count(_) => "count",
+            MetricKind::Spend | MetricKind::Value => "micros",
+            MetricKind::Unpriced => "count of events without a price",
+            MetricKind::DistinctUsers => "estimate",
+        };
+        let stored = catalog.columns().iter().map(|c| (c.id, c.name.clone(), c.kind));
+        let estimated = (adsum_model::catalog::METRICS.iter())
+            .filter(|m| m.kind == MetricKind::DistinctUsers)
+            .map(|m| (m.id, m.name.to_owned(), m.kind));
+        let metrics = (stored.chain(estimated)).map(|(id, name, k)| MetricDoc { id, name, kind: kind(k).to_owned() });
         let fields = catalog.fields().iter().filter(|f| f.kind != FieldKind::Internal).map(|f| FieldDoc {
             name: f.name.clone(),
             kind: match f.kind {
@@ -141,7 +149,13 @@ impl CatalogDoc {
             event_types: event_types.collect(),
             metrics: metrics.collect(),
             rollups: (catalog.rollups().iter())
-                .map(|r| catalog.rollup_names(r).into_iter().map(str::to_owned).collect())
+                .map(|r| catalog.names(&r.dimensions).into_iter().map(str::to_owned).collect())
+                .collect(),
+            distinct_users: (catalog.distinct_users().iter())
+                .map(|d| DistinctDoc {
+                    by: catalog.names(&d.dimensions).into_iter().map(str::to_owned).collect(),
+                    window_seconds: d.window_seconds,
+                })
                 .collect(),
             fields: fields.collect(),
         }
@@ -185,7 +199,10 @@ impl CatalogDoc {
                     broken.push(format!("field {} changes from {} to {}", field.name, field.kind, same.kind));
                 }
                 Some(same) if same.content != field.content => {
-                    broken.push(format!("field {} changes whether it is content: retries would be conflicts", field.name));
+                    broken.push(format!(
+                        "field {} changes whether it is content: retries would be conflicts",
+                        field.name
+                    ));
                 }
                 _ => {}
             }
@@ -243,7 +260,16 @@ fn show(global: &Global) -> Result<()> {
     print(
         &["dimension", "id", "from", "nulls", "limit", "what it is"],
         dimensions
-            .map(|d| vec![d.name.clone(), d.id.to_string(), d.from.clone(), d.nulls.clone(), d.limit.to_string(), d.doc.clone()])
+            .map(|d| {
+                vec![
+                    d.name.clone(),
+                    d.id.to_string(),
+                    d.from.clone(),
+                    d.nulls.clone(),
+                    d.limit.to_string(),
+                    d.doc.clone(),
+                ]
+            })
             .collect(),
     )?;
     let types = doc.event_types.iter();
@@ -257,6 +283,11 @@ fn show(global: &Global) -> Result<()> {
     print(
         &["metric", "id", "kind"],
         metrics.map(|m| vec![m.name.clone(), m.id.to_string(), m.kind.clone()]).collect(),
+    )?;
+    let sets = doc.distinct_users.iter();
+    print(
+        &["distinct users by", "window, s"],
+        sets.map(|d| vec![d.by.join(" x "), d.window_seconds.to_string()]).collect(),
     )?;
     print(&["rollup"], doc.rollups.iter().map(|r| vec![r.join(" x ")]).collect())?;
     let fields = doc.fields.iter();

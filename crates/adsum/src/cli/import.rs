@@ -73,7 +73,11 @@ fn show(global: &Global, source: &str, result: &ImportResult, revision: &str) ->
         table.set_header(columns.map(LedgerColumn::name));
         table.add_row(columns.map(|c| result.figures.get(c).to_string()));
         writeln!(out, "{table}")?;
-        writeln!(out, "source {source}, {revision}{}", if result.resumed { ", went on with a killed run" } else { "" })?;
+        writeln!(
+            out,
+            "source {source}, {revision}{}",
+            if result.resumed { ", went on with a killed run" } else { "" }
+        )?;
         return Ok(());
     }
     let mut object = Map::new();

@@ -161,10 +161,7 @@ fn bytes_bar(total: Option<u64>) -> ProgressBar {
         return ProgressBar::hidden();
     }
     let (bar, template) = match total {
-        Some(total) => (
-            ProgressBar::new(total),
-            "{bar:40} {bytes}/{total_bytes} ({bytes_per_sec}, {eta} to go)",
-        ),
+        Some(total) => (ProgressBar::new(total), "{bar:40} {bytes}/{total_bytes} ({bytes_per_sec}, {eta} to go)"),
         None => (ProgressBar::new_spinner(), "{spinner} {bytes} of text ({bytes_per_sec})"),
     };
     if let Ok(style) = ProgressStyle::with_template(template) {

@@ -76,12 +76,9 @@ pub fn run(global: &Global, args: &Args) -> Result<()> {
 fn list(global: &Global, home: &Home, after: Option<&str>, limit: usize, reason: Option<&str>) -> Result<()> {
     let reason = match reason {
         None => None,
-        Some(name) => Some(
-            QuarantineReason::ALL
-                .into_iter()
-                .find(|r| r.name() == name)
-                .ok_or_else(|| anyhow!("--reason: {name:?} is none of future, too_old, conflict, foreign_currency, rejected"))?,
-        ),
+        Some(name) => Some(QuarantineReason::ALL.into_iter().find(|r| r.name() == name).ok_or_else(|| {
+            anyhow!("--reason: {name:?} is none of future, too_old, conflict, foreign_currency, rejected")
+        })?),
     };
     let mut at = after.map(parse_id).transpose()?;
     let mut found = Vec::new();
@@ -105,7 +102,8 @@ fn list(global: &Global, home: &Home, after: Option<&str>, limit: usize, reason:
         let text = |name: &str| object[name].as_str().unwrap_or_default().to_owned();
         match format {
             Format::Table | Format::Csv => {
-                let cells = ["id", "reason", "receivedAt", "source", "code", "param", "eventId", "occurredAt"].map(text);
+                let cells =
+                    ["id", "reason", "receivedAt", "source", "code", "param", "eventId", "occurredAt"].map(text);
                 table.add_row(cells);
             }
             Format::Ndjson => writeln!(out, "{object}")?,
@@ -138,9 +136,7 @@ fn internal_text(catalog: &Catalog, batch: &RecordBatch, head: &RecordHead, name
     let span = batch.field(head, catalog.field_named(name)?)?;
     match span.form {
         Form::Symbol => catalog.symbols().text(span.as_symbol()),
-        Form::Text | Form::Bytes | Form::Json => {
-            Some(String::from_utf8_lossy(&batch.arena[span.range()]).into_owned())
-        }
+        Form::Text | Form::Bytes | Form::Json => Some(String::from_utf8_lossy(&batch.arena[span.range()]).into_owned()),
         Form::Uuid | Form::Uint | Form::Int | Form::Time => None,
     }
 }
@@ -179,7 +175,8 @@ fn show(home: &Home, offset: Offset) -> Result<()> {
 }
 
 fn replay(global: &Global, home: &mut Home, ids: &[String], all: bool) -> Result<()> {
-    let offsets = if all { every_event(home)? } else { ids.iter().map(|id| parse_id(id)).collect::<Result<Vec<_>>>()? };
+    let offsets =
+        if all { every_event(home)? } else { ids.iter().map(|id| parse_id(id)).collect::<Result<Vec<_>>>()? };
     let mut refused = Vec::new();
     let (mut replayed, mut released) = (0_usize, 0_usize);
     for chunk in offsets.chunks(BATCH) {
@@ -190,7 +187,9 @@ fn replay(global: &Global, home: &mut Home, ids: &[String], all: bool) -> Result
         for (offset, entry) in chunk.iter().zip(entries) {
             let why = match entry {
                 None => Some("is not in quarantine"),
-                Some(e) if e.reason == QuarantineReason::Rejected => Some("was rejected: a rejected line is never replayed"),
+                Some(e) if e.reason == QuarantineReason::Rejected => {
+                    Some("was rejected: a rejected line is never replayed")
+                }
                 Some(_) => {
                     let frame = frame_of(home, &mut frame, *offset)?;
                     let (records, head) = record(frame, *offset);
@@ -217,7 +216,12 @@ fn replay(global: &Global, home: &mut Home, ids: &[String], all: bool) -> Result
     if global.format(Format::Table) == Format::Table {
         writeln!(out, "{replayed} replayed: {released} left the quarantine, {} stay", replayed - released)?;
         for entry in &refused {
-            writeln!(out, "{} {}", entry["id"].as_str().unwrap_or_default(), entry["why"].as_str().unwrap_or_default())?;
+            writeln!(
+                out,
+                "{} {}",
+                entry["id"].as_str().unwrap_or_default(),
+                entry["why"].as_str().unwrap_or_default()
+            )?;
         }
     } else {
         writeln!(out, "{answer}")?;

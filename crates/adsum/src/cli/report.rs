@@ -7,7 +7,7 @@ use anyhow::Result;
 use serde_json::{Map, json};
 
 use super::Global;
-use crate::report::{Format, Granularity, Query, TimeZone, plan, render};
+use crate::report::{Format, Granularity, Query, TimeZone, distinct, plan, render};
 use crate::wire::Make;
 
 /// The arguments of `report`.
@@ -31,6 +31,9 @@ pub struct Args {
     /// Up to this moment, itself not included.
     #[arg(long, value_name = "TIME")]
     to: Option<String>,
+    /// Estimate distinct users instead of counting events; standard error 1.6 %.
+    #[arg(long)]
+    distinct_users: bool,
     /// The time zone of hours and days, an IANA name.
     #[arg(long, default_value = "UTC", value_name = "ZONE")]
     tz: String,
@@ -80,11 +83,17 @@ pub fn run(global: &Global, args: &Args) -> Result<()> {
     let home = global.open(&config, Make::Never)?;
     let pending = home.pipeline.pending();
     let view = home.pipeline.store().view();
-    let planned = plan(home.pipeline.catalog(), &*view, &query)?;
-    let format = global.format(Format::Table);
-    let mut out = render(format, BufWriter::with_capacity(1 << 18, io::stdout().lock()));
-    out.header(&planned.report)?;
-    planned.run(&*view, &pending.rows, &mut |row| out.row(&planned.report, &row))?;
+    let catalog = home.pipeline.catalog();
+    let mut out = render(global.format(Format::Table), BufWriter::with_capacity(1 << 18, io::stdout().lock()));
+    if args.distinct_users {
+        let columns = distinct::columns(&query);
+        out.header(&columns)?;
+        distinct::run(catalog, &*view, &pending.rows, &query, &mut |row| out.row(&columns, &row))?;
+    } else {
+        let planned = plan(catalog, &*view, &query)?;
+        out.header(&planned.report)?;
+        planned.run(&*view, &pending.rows, &mut |row| out.row(&planned.report, &row))?;
+    }
     let mut meta = Map::new();
     meta.insert("dataRevision".to_owned(), json!(home.pipeline.revision().to_string()));
     let watermark = home.pipeline.clocks().watermark();

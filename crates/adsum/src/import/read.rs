@@ -1,7 +1,8 @@
 //! Reads a file (plain, .gz, .zst, or standard input) as chunks of whole lines.
 //!
-//! Invariant: the chunks of a file depend on its bytes and the chunk size alone. A line longer than
-//! [`LINE_BYTES_MAX`] is cut there; its first part is rejected as too large, and so is the rest.
+//! Invariant: the chunks of a file depend on its bytes and the chunk size alone, and every line is one line, however
+//! long: of one over [`LINE_BYTES_MAX`] that much is kept, which is rejected as too large, and the rest is passed over.
+//! A file that breaks gives its whole lines up to there, then the error.
 
 #![allow(clippy::disallowed_methods, reason = "files of users are read as they are; only log and store go by Disk")]
 
@@ -13,6 +14,8 @@ use xxhash_rust::xxh3::xxh3_64;
 
 /// The longest line that is held in memory, in bytes.
 pub const LINE_BYTES_MAX: usize = 16 << 20;
+/// How much of a line that is too long is passed over at a time.
+const LINE_STEP_BYTES: u64 = 64 << 10;
 /// How much of a file's beginning tells it from another.
 const HEAD_BYTES: usize = 1 << 20;
 
@@ -21,11 +24,17 @@ const HEAD_BYTES: usize = 1 << 20;
 pub struct InputError {
     path: String,
     error: io::Error,
+    /// Whether lines of it may have been taken in.
+    begun: bool,
 }
 
 impl std::fmt::Display for InputError {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "{}: {} (lines before that were taken in; the same command goes on from there)", self.path, self.error)
+        write!(f, "{}: {}", self.path, self.error)?;
+        if self.begun {
+            f.write_str(" (the lines before that were taken in; after a repair the same command takes in the rest)")?;
+        }
+        Ok(())
     }
 }
 
@@ -60,7 +69,7 @@ impl Source {
         };
         match look() {
             Ok((size, head)) => Ok(Self { path: name, size, head }),
-            Err(error) => Err(InputError { path: name, error }),
+            Err(error) => Err(InputError { path: name, error, begun: false }),
         }
     }
 
@@ -72,11 +81,11 @@ impl Source {
     /// Its lines from `position` (bytes of text) on.
     pub fn chunks(&self, position: u64, chunk_bytes: usize) -> Result<Chunks, InputError> {
         let text = self.text(position).map_err(|error| self.error(error))?;
-        Ok(Chunks { source: self.clone(), text, position, rest: Vec::new(), chunk_bytes, ended: false })
+        Ok(Chunks { source: self.clone(), text, position, rest: Vec::new(), chunk_bytes, ended: false, failed: None })
     }
 
     fn error(&self, error: io::Error) -> InputError {
-        InputError { path: self.path.clone(), error }
+        InputError { path: self.path.clone(), error, begun: true }
     }
 
     fn text(&self, position: u64) -> io::Result<Box<dyn Read + Send>> {
@@ -113,6 +122,8 @@ pub struct Chunk {
     pub position: u64,
     /// Whether the file ends here.
     pub last: bool,
+    /// Whether the file cannot be read any further; the next call says why.
+    pub broken: bool,
 }
 
 /// The chunks of a file.
@@ -123,49 +134,80 @@ pub struct Chunks {
     rest: Vec<u8>,
     chunk_bytes: usize,
     ended: bool,
+    failed: Option<io::Error>,
 }
 
 impl Chunks {
     /// The next chunk, in `buffer`'s memory; the last one of a file says so and may be empty.
     pub fn next(&mut self, mut buffer: Vec<u8>) -> Result<Option<Chunk>, InputError> {
+        if let Some(error) = self.failed.take() {
+            self.ended = true;
+            return Err(self.source.error(error));
+        }
         if self.ended {
             return Ok(None);
         }
         buffer.clear();
         buffer.append(&mut self.rest);
         let mut want = self.chunk_bytes;
-        loop {
-            let before = buffer.len();
-            if before < want {
-                let read = (&mut self.text)
-                    .take((want - before) as u64)
-                    .read_to_end(&mut buffer)
-                    .map_err(|error| self.source.error(error))?;
-                if read < want - before {
-                    self.ended = true;
-                }
+        let mut passed_over = 0;
+        let cut = loop {
+            let missing = want.saturating_sub(buffer.len());
+            match (&mut self.text).take(missing as u64).read_to_end(&mut buffer) {
+                Ok(read) => self.ended = read < missing,
+                Err(error) => self.failed = Some(error),
             }
-            let cut = if self.ended {
-                buffer.len()
-            } else {
-                match memchr_last(&buffer) {
-                    Some(newline) => newline + 1,
-                    None if buffer.len() >= LINE_BYTES_MAX => buffer.len(),
-                    None => {
-                        want = buffer.len() * 2;
-                        continue;
+            if self.ended {
+                break buffer.len();
+            }
+            match memchr_last(&buffer) {
+                Some(newline) => break newline + 1,
+                None if self.failed.is_some() => break 0,
+                None if buffer.len() >= LINE_BYTES_MAX => match self.pass_over_line() {
+                    Some(bytes) => {
+                        passed_over = bytes + (buffer.len() - LINE_BYTES_MAX) as u64;
+                        break LINE_BYTES_MAX;
                     }
-                }
-            };
-            self.rest.extend_from_slice(&buffer[cut..]);
-            buffer.truncate(cut);
-            let first = self.position == 0;
-            self.position += cut as u64;
-            if first && buffer.starts_with(b"\xEF\xBB\xBF") {
-                // A byte order mark at the head of a file is no part of its first line.
-                buffer.drain(..3);
+                    None => break 0,
+                },
+                None => want = (buffer.len() * 2).clamp(1, LINE_BYTES_MAX),
             }
-            return Ok(Some(Chunk { text: buffer, position: self.position, last: self.ended }));
+        };
+        if passed_over == 0 {
+            self.rest.extend_from_slice(&buffer[cut..]);
+        }
+        buffer.truncate(cut);
+        let first = self.position == 0;
+        self.position += cut as u64 + passed_over;
+        if first && buffer.starts_with(b"\xEF\xBB\xBF") {
+            // A byte order mark at the head of a file is no part of its first line.
+            buffer.drain(..3);
+        }
+        let broken = self.failed.is_some();
+        Ok(Some(Chunk { text: buffer, position: self.position, last: self.ended, broken }))
+    }
+
+    /// Reads to the end of the line and says how many bytes that was; none if the file breaks before.
+    fn pass_over_line(&mut self) -> Option<u64> {
+        let mut passed = 0;
+        loop {
+            self.rest.clear();
+            let read = (&mut self.text).take(LINE_STEP_BYTES).read_to_end(&mut self.rest);
+            if let Err(error) = read {
+                self.failed = Some(error);
+                self.rest.clear();
+                return None;
+            }
+            if let Some(newline) = self.rest.iter().position(|b| *b == b'\n') {
+                self.rest.drain(..=newline);
+                return Some(passed + newline as u64 + 1);
+            }
+            passed += self.rest.len() as u64;
+            if (self.rest.len() as u64) < LINE_STEP_BYTES {
+                self.rest.clear();
+                self.ended = true;
+                return Some(passed);
+            }
         }
     }
 }

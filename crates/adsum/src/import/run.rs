@@ -128,8 +128,8 @@ pub fn run<L: EventLog, S: AggregateStore>(
             scope.spawn(move || stages.decode(decoder, tasks_in, spares_in, &done_out));
         }
         drop(done_out);
-        let appender =
-            scope.spawn(|| stages.append(log, &mut limits, &mut controls, done_in, frames_out, &buffers_out, &spares_out));
+        let appender = scope
+            .spawn(|| stages.append(log, &mut limits, &mut controls, done_in, frames_out, &buffers_out, &spares_out));
         // The fold runs on this thread. If it fails it stops receiving, and every stage behind it ends.
         let folded = (|| -> Result<()> {
             for frame in frames_in {
@@ -214,8 +214,7 @@ fn append_and_fold<L: EventLog, S: AggregateStore>(
     decoded: Decoded,
 ) -> Result<()> {
     let appended_at = clock::now();
-    let draft =
-        FrameDraft { appended_at, metadata_revision: MetadataRevision::ZERO, batches: &[&decoded.batch] };
+    let draft = FrameDraft { appended_at, metadata_revision: MetadataRevision::ZERO, batches: &[&decoded.batch] };
     let appended = log.append(&draft)?;
     let meta = FrameMeta { seq: appended.seq, appended_at, base: appended.base };
     pipeline.step(&meta, &[&decoded.rows])?;
@@ -292,7 +291,7 @@ impl Stages<'_> {
             let mut chunks = source.chunks(position, self.options.chunk_bytes)?;
             while let Some(chunk) = chunks.next(buffers.try_recv().unwrap_or_default())? {
                 frame_bytes += chunk.text.len();
-                let frame_ends = chunk.last || frame_bytes >= self.options.frame_bytes;
+                let frame_ends = chunk.last || chunk.broken || frame_bytes >= self.options.frame_bytes;
                 if tasks.send(Task { ticket, file, chunk, received_at, frame_ends }).is_err() {
                     return Ok(());
                 }
@@ -360,8 +359,7 @@ impl Stages<'_> {
                 let (position, line) = (chunk.position, line[chunk.file]);
                 frame.push(controls.progress(self.plan, chunk.file, position, line, chunk.last, appended_at));
                 let batches: Vec<&RecordBatch> = frame.iter().map(|d| &d.batch).collect();
-                let draft =
-                    FrameDraft { appended_at, metadata_revision: MetadataRevision::ZERO, batches: &batches };
+                let draft = FrameDraft { appended_at, metadata_revision: MetadataRevision::ZERO, batches: &batches };
                 let appended = log.append(&draft).context("the log takes no more")?;
                 let mut rows = Vec::with_capacity(frame.len());
                 for mut decoded in frame.drain(..) {

@@ -2,6 +2,7 @@
 //!
 //! Invariant: every answer comes from one rollup that covers what is asked and is complete for it, or is refused.
 
+pub mod distinct;
 mod query;
 mod render;
 mod window;

@@ -72,7 +72,7 @@ fn choose(catalog: &Catalog, view: &dyn StoreView, wanted: &[DimensionIx]) -> Re
         }
         let ix = RollupIx::new(i);
         if view.committed().tables[rollup_table(ix).index()].since != Position::default() {
-            incomplete.push(catalog.rollup_names(rollup).join(" x "));
+            incomplete.push(catalog.names(&rollup.dimensions).join(" x "));
             continue;
         }
         if best.is_none_or(|(size, _)| rollup.dimensions.len() < size) {
@@ -88,7 +88,7 @@ fn choose(catalog: &Catalog, view: &dyn StoreView, wanted: &[DimensionIx]) -> Re
             incomplete.join(", ")
         );
     }
-    let sets: Vec<_> = catalog.rollups().iter().map(|r| catalog.rollup_names(r).join(" x ")).collect();
+    let sets: Vec<_> = catalog.rollups().iter().map(|r| catalog.names(&r.dimensions).join(" x ")).collect();
     bail!("no rollup has all of these dimensions; there are: {}", sets.join("; "))
 }
 
@@ -100,6 +100,31 @@ fn dimension(catalog: &Catalog, param: &str, name: &str) -> Result<DimensionIx> 
             bail!("{param}: {name:?} is no dimension of the catalog; there are {}", names.join(", "))
         }
     }
+}
+
+/// The dimensions of a checked query: those that rows are split by, then those of its filters.
+pub(super) fn wanted_dimensions(catalog: &Catalog, query: &Query) -> Result<Vec<DimensionIx>> {
+    if let Some(twice) = query.by.iter().enumerate().find(|(i, n)| query.by[..*i].contains(n)) {
+        bail!("by: {} stands twice", twice.1);
+    }
+    if let (Some(from), Some(to)) = (query.from, query.to)
+        && from >= to
+    {
+        bail!("from: must lie before to");
+    }
+    let by = query.by.iter().map(|n| dimension(catalog, "by", n));
+    by.chain(query.filters.iter().map(|(n, _)| dimension(catalog, "filter", n))).collect()
+}
+
+/// The filters of a query as a table's key columns.
+pub(super) fn key_filters(
+    query: &Query,
+    wanted: &[DimensionIx],
+    place: impl Fn(&DimensionIx) -> usize,
+) -> Vec<KeyFilter> {
+    (query.filters.iter().zip(&wanted[query.by.len()..]))
+        .map(|((_, allowed), d)| KeyFilter { column: place(d), allowed: allowed.clone() })
+        .collect()
 }
 
 /// A query that can be answered, and from which rollup.
@@ -114,27 +139,13 @@ pub struct Planned<'a> {
 
 /// Checks a query against the catalog and chooses the rollup that answers it.
 pub fn plan<'a>(catalog: &Catalog, view: &dyn StoreView, query: &'a Query) -> Result<Planned<'a>> {
-    let by = query.by.iter().map(|n| dimension(catalog, "by", n)).collect::<Result<Vec<_>>>()?;
-    if let Some(twice) = query.by.iter().enumerate().find(|(i, n)| query.by[..*i].contains(n)) {
-        bail!("by: {} stands twice", twice.1);
-    }
-    if let (Some(from), Some(to)) = (query.from, query.to)
-        && from >= to
-    {
-        bail!("from: must lie before to");
-    }
-    let mut wanted = by.clone();
-    for (name, _) in &query.filters {
-        wanted.push(dimension(catalog, "filter", name)?);
-    }
+    let wanted = wanted_dimensions(catalog, query)?;
     let rollup = choose(catalog, view, &wanted)?;
     let dimensions = &catalog.rollups()[rollup.index()].dimensions;
     let place = |d: &DimensionIx| dimensions.iter().position(|x| x == d).unwrap_or_default();
-    let mut shown: Vec<usize> = by.iter().map(place).collect();
+    let mut shown: Vec<usize> = wanted[..query.by.len()].iter().map(place).collect();
     shown.push(dimensions.len());
-    let filters = (query.filters.iter().zip(&wanted[by.len()..]))
-        .map(|((_, allowed), d)| KeyFilter { column: place(d), allowed: allowed.clone() })
-        .collect();
+    let filters = key_filters(query, &wanted, place);
     let count_of = |name: &str| {
         let ix = catalog.event_type_named(name.as_bytes())?;
         catalog.column_of(MetricKind::Count(ix))

@@ -13,6 +13,8 @@ use adsum_model::id::{FrameSeq, Offset, Position};
 
 use crate::sample::{DIR, Random, Record, append, catalog, open, read_all};
 
+/// What is done to the files, and up to where the store says that it has read.
+type Case<'a> = (&'a str, &'a dyn Fn(&FaultyDisk), Option<Position>);
 type Frames = Vec<(FrameSeq, Offset, Vec<Record>)>;
 
 /// A log of three segments, as bytes.
@@ -57,9 +59,14 @@ fn victim(bytes: u64, closed: bool) -> Victim {
 /// What opening and reading gave.
 #[derive(Debug, PartialEq)]
 enum Outcome {
-    Refused { segment: String },
+    Refused {
+        segment: String,
+    },
     /// The first so many frames, unchanged; and whether a torn tail was cut.
-    Read { frames: usize, torn: bool },
+    Read {
+        frames: usize,
+        torn: bool,
+    },
 }
 
 impl Victim {
@@ -101,6 +108,11 @@ fn every_bit_flip() {
         for (file, (_, intact)) in victim.files.iter().enumerate() {
             let mut bytes = intact.clone();
             for bit in 0..bytes.len() * 8 {
+                // One bit of a byte stands for all in the other variants.
+                let one = bit % 8 == (bit / 8) % 8;
+                if closed && !one {
+                    continue;
+                }
                 bytes[bit / 8] ^= 1 << (bit % 8);
                 let outcome = victim.outcome(file, &bytes, LogOptions::default(), None);
                 let want = if victim.is_last(file) && bit / 8 >= victim.last_frame_at {
@@ -109,8 +121,7 @@ fn every_bit_flip() {
                     Outcome::Refused { segment: victim.name(file) }
                 };
                 assert_eq!(outcome, want, "bit {bit} of file {file}");
-                // One bit of a byte stands for all in the slower variants.
-                if bit % 8 == (bit / 8) % 8 {
+                if one {
                     let outcome = victim.outcome(file, &bytes, LogOptions::default(), Some(victim.durable));
                     assert_eq!(outcome, Outcome::Refused { segment: victim.name(file) }, "bit {bit} of file {file}");
                     let options = LogOptions { verify_bytes: 0, ..LogOptions::default() };
@@ -161,15 +172,23 @@ fn missing_and_foreign_files() {
     let behind = Position { seq: victim.durable.seq.plus(1), offset: victim.durable.offset };
     let aside = Position { seq: victim.durable.seq, offset: victim.durable.offset.plus(1) };
     let early = Position::default();
-    let refused: &[(&str, &dyn Fn(&FaultyDisk), Option<Position>)] = &[
+    let refused: &[Case<'_>] = &[
         ("a missing segment in the middle", &|disk| disk.take(path(1)), None),
-        ("the last segment is missing, and the store has read it", &|disk| disk.take(path(count - 1)), Some(victim.durable)),
+        (
+            "the last segment is missing, and the store has read it",
+            &|disk| disk.take(path(count - 1)),
+            Some(victim.durable),
+        ),
         ("the first segment is missing, and the store has not read it", &|disk| disk.take(path(0)), Some(early)),
         ("every segment is missing", &|disk| (0..count).for_each(|i| disk.take(path(i))), Some(victim.durable)),
         ("the store is ahead", &|_| {}, Some(behind)),
         ("the store is another log's", &|_| {}, Some(aside)),
         ("two segments have changed places", &|disk| disk.set_bytes(path(0), victim.files[1].1.clone()), None),
-        ("bytes behind a sealed segment", &|disk| disk.set_bytes(path(0), [&victim.files[0].1[..], b"x"].concat()), None),
+        (
+            "bytes behind a sealed segment",
+            &|disk| disk.set_bytes(path(0), [&victim.files[0].1[..], b"x"].concat()),
+            None,
+        ),
         ("an empty segment", &|disk| disk.set_bytes(path(count - 1), Vec::new()), None),
     ];
     for (what, change, store) in refused {
@@ -177,10 +196,14 @@ fn missing_and_foreign_files() {
         assert!(matches!(error, LogError::Corrupt { .. }), "{what}: {error}");
     }
     let dir = Path::new(DIR);
-    let opens: &[(&str, &dyn Fn(&FaultyDisk), Option<Position>)] = &[
+    let opens: &[Case<'_>] = &[
         ("as it is", &|_| {}, None),
         ("as the store has it", &|_| {}, Some(victim.durable)),
-        ("a segment whose making was cut short", &|disk| disk.set_bytes(&dir.join(format!("{:020}.tmp", 9)), vec![1]), None),
+        (
+            "a segment whose making was cut short",
+            &|disk| disk.set_bytes(&dir.join(format!("{:020}.tmp", 9)), vec![1]),
+            None,
+        ),
         ("a file of someone else", &|disk| disk.set_bytes(&dir.join("notes.log"), vec![1]), None),
     ];
     for (what, change, store) in opens {

@@ -2,6 +2,8 @@
 //!
 //! Invariant: every case goes through a function that names what must hold. Not here: speed (examples/speed.rs).
 
+#![allow(clippy::unwrap_used, clippy::print_stderr, reason = "this is all test code: a panic is a failed test")]
+
 mod another_language;
 mod contract;
 mod damage;

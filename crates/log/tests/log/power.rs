@@ -71,7 +71,7 @@ fn history(seed: u64, stop: u64, lie: impl Fn(&FaultyDisk)) -> Result<(), String
     disk.fail_at(disk.operations() + random.below(8), Fault::Halt);
     let _ = content(&disk);
     disk.clear_faults();
-    if seed % 2 == 0 {
+    if seed.is_multiple_of(2) {
         disk.crash_power();
     } else {
         disk.crash_process();
@@ -195,6 +195,7 @@ fn a_full_disk_and_failing_writes_are_retryable() {
             }
             assert_eq!(read_all(&log, &catalog, FrameSeq::ZERO).unwrap(), want, "{fault:?} at {at}");
             drop(log);
+            disk.clear_faults();
             disk.crash_power();
             assert_eq!(content(&disk).unwrap(), want, "{fault:?} at {at}, after a power loss");
         }
@@ -234,7 +235,8 @@ fn trimming_leaves_no_gap_at_any_power_loss() {
             let _ = log.trim(&[("store", before.seq)], crate::sample::now(1000));
             disk.clear_faults();
             disk.crash_power();
-            let (log, _) = open(&disk, &catalog, SMALL, None).unwrap_or_else(|e| panic!("stop {stop}, seed {seed}: {e}"));
+            let (log, _) =
+                open(&disk, &catalog, SMALL, None).unwrap_or_else(|e| panic!("stop {stop}, seed {seed}: {e}"));
             assert_eq!(log.durable(), before);
             let start = log.start().seq;
             let rest = read_all(&log, &catalog, start).unwrap();

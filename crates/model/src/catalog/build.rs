@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use super::{
     Catalog, CatalogSpec, ColumnDef, DIMENSIONS, DIMENSIONS_MAX, DimensionDef, DimensionIx, DimensionSource,
-    EVENT_TYPES, EVENT_TYPES_MAX, EventTypeDef, EventTypeIx, FIELDS, FieldDef, FieldIx, FieldKind, METRICS, MetricKind,
-    ROLLUP_DIMENSIONS_MAX, RollupDef, WellKnown,
+    DistinctDef, EVENT_TYPES, EVENT_TYPES_MAX, EventTypeDef, EventTypeIx, FIELDS, FieldDef, FieldIx, FieldKind,
+    METRICS, MetricKind, ROLLUP_DIMENSIONS_MAX, RollupDef, WellKnown,
 };
 use crate::hash::DedupeRules;
 use crate::symbol::Symbols;
@@ -55,6 +55,7 @@ pub(super) fn build(spec: &CatalogSpec) -> Result<Catalog, CatalogError> {
     let event_types = event_types(spec, &by_name)?;
     let columns = columns(&event_types);
     let rollups = rollups(spec, &dimensions)?;
+    let distinct_users = distinct_users(spec, &dimensions)?;
     mapping(spec, &by_name, &fields)?;
     let dedupe = DedupeRules::build(&spec.dedupe, &by_name, &fields, &event_types)?;
     Ok(Catalog {
@@ -64,6 +65,7 @@ pub(super) fn build(spec: &CatalogSpec) -> Result<Catalog, CatalogError> {
         dimensions,
         event_types,
         rollups,
+        distinct_users,
         columns,
         mapping: spec.mapping.clone(),
         dedupe,
@@ -256,32 +258,51 @@ fn columns(event_types: &[EventTypeDef]) -> Vec<ColumnDef> {
     counts.chain(others).collect()
 }
 
+/// The most rollups, and the most sets of distinct users.
+const SETS_MAX: usize = 16;
+
 fn rollups(spec: &CatalogSpec, dimensions: &[DimensionDef]) -> Result<Vec<RollupDef>, CatalogError> {
     if spec.rollups.is_empty() {
         return error("rollups", "without a rollup nothing can be asked");
     }
-    let mut rollups = Vec::new();
-    for (i, names) in spec.rollups.iter().enumerate() {
-        let param = format!("rollups.{i}");
-        if names.is_empty() || names.len() > ROLLUP_DIMENSIONS_MAX {
-            return error(param, format!("1 to {ROLLUP_DIMENSIONS_MAX} dimensions make a rollup"));
-        }
-        let mut ids = Vec::new();
-        for name in names {
-            let Some(ix) = dimensions.iter().position(|d| d.name == *name).map(DimensionIx::new) else {
-                return error(param, format!("{name} is no dimension of the catalog"));
-            };
-            if ids.contains(&ix) {
-                return error(param, format!("{name} stands twice"));
-            }
-            ids.push(ix);
-        }
-        rollups.push(RollupDef { dimensions: ids });
+    if spec.rollups.len() > SETS_MAX {
+        return error("rollups", format!("more than {SETS_MAX}"));
     }
-    if rollups.len() > 16 {
-        return error("rollups", "more than 16");
+    let sets = spec.rollups.iter().enumerate();
+    sets.map(|(i, names)| Ok(RollupDef { dimensions: set(&format!("rollups.{i}"), names, dimensions)? })).collect()
+}
+
+fn distinct_users(spec: &CatalogSpec, dimensions: &[DimensionDef]) -> Result<Vec<DistinctDef>, CatalogError> {
+    if spec.distinct_users.len() > SETS_MAX {
+        return error("distinct_users", format!("more than {SETS_MAX}"));
     }
-    Ok(rollups)
+    let sets = spec.distinct_users.iter().enumerate();
+    sets.map(|(i, d)| {
+        let param = format!("distinct_users.{i}");
+        if d.window_seconds == 0 || !d.window_seconds.is_multiple_of(60) || 86_400 % d.window_seconds != 0 {
+            return error(format!("{param}.window_seconds"), "a window is whole minutes and divides a day");
+        }
+        let dimensions = set(&param, &d.by, dimensions)?;
+        Ok(DistinctDef { dimensions, window_seconds: i64::from(d.window_seconds) })
+    })
+    .collect()
+}
+
+fn set(param: &str, names: &[String], dimensions: &[DimensionDef]) -> Result<Vec<DimensionIx>, CatalogError> {
+    if names.is_empty() || names.len() > ROLLUP_DIMENSIONS_MAX {
+        return error(param, format!("1 to {ROLLUP_DIMENSIONS_MAX} dimensions make a set"));
+    }
+    let mut ids = Vec::new();
+    for name in names {
+        let Some(ix) = dimensions.iter().position(|d| d.name == *name).map(DimensionIx::new) else {
+            return error(param, format!("{name} is no dimension of the catalog"));
+        };
+        if ids.contains(&ix) {
+            return error(param, format!("{name} stands twice"));
+        }
+        ids.push(ix);
+    }
+    Ok(ids)
 }
 
 fn mapping(

@@ -241,6 +241,15 @@ pub struct DedupeSpec {
     pub since_micros: i64,
 }
 
+/// A set of dimensions that distinct users are counted by.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DistinctSpec {
+    /// Names of the dimensions.
+    pub by: Vec<String>,
+    /// Length of a window, a multiple of the bucket's.
+    pub window_seconds: u32,
+}
+
 /// Everything that a user may declare.
 #[derive(Clone, Debug)]
 pub struct CatalogSpec {
@@ -254,6 +263,8 @@ pub struct CatalogSpec {
     pub required_by_type: Vec<(String, Vec<String>)>,
     /// The sets of dimensions that aggregates are kept by.
     pub rollups: Vec<Vec<String>>,
+    /// The sets that distinct users are counted by.
+    pub distinct_users: Vec<DistinctSpec>,
     /// Foreign field names.
     pub mapping: Vec<MappingSpec>,
     /// Dedupe rules; where none holds, eventId within its source.
@@ -273,6 +284,10 @@ impl Default for CatalogSpec {
             rollups: vec![
                 names(&["campaignId", "publisherId", "country", "deviceType"]),
                 names(&["campaignId", "adId", "placementId", "country"]),
+            ],
+            distinct_users: vec![
+                DistinctSpec { by: names(&["adId"]), window_seconds: 300 },
+                DistinctSpec { by: names(&["campaignId"]), window_seconds: 3600 },
             ],
             mapping: Vec::new(),
             dedupe: Vec::new(),
@@ -341,6 +356,15 @@ pub struct RollupDef {
     pub dimensions: Vec<DimensionIx>,
 }
 
+/// A set of dimensions that distinct users are counted by.
+#[derive(Clone, Debug)]
+pub struct DistinctDef {
+    /// Its dimensions, in declared order.
+    pub dimensions: Vec<DimensionIx>,
+    /// Length of a window in seconds; windows begin at multiples of it since 1970 UTC.
+    pub window_seconds: i64,
+}
+
 /// A column of stored values.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ColumnDef {
@@ -390,6 +414,7 @@ pub struct Catalog {
     dimensions: Vec<DimensionDef>,
     event_types: Vec<EventTypeDef>,
     rollups: Vec<RollupDef>,
+    distinct_users: Vec<DistinctDef>,
     columns: Vec<ColumnDef>,
     mapping: Vec<MappingSpec>,
     dedupe: DedupeRules,
@@ -453,9 +478,14 @@ impl Catalog {
         &self.rollups
     }
 
-    /// The names of a rollup's dimensions.
-    pub fn rollup_names(&self, rollup: &RollupDef) -> Vec<&str> {
-        rollup.dimensions.iter().map(|d| self.dimensions[d.index()].name.as_str()).collect()
+    /// The names of some dimensions.
+    pub fn names(&self, dimensions: &[DimensionIx]) -> Vec<&str> {
+        dimensions.iter().map(|d| self.dimensions[d.index()].name.as_str()).collect()
+    }
+
+    /// The sets that distinct users are counted by, in declared order.
+    pub fn distinct_users(&self) -> &[DistinctDef] {
+        &self.distinct_users
     }
 
     /// The stored columns: a count for each event type, then spend, value, unpriced.

@@ -95,6 +95,10 @@ fn bit(field: FieldIx) -> u128 {
     1 << field.index()
 }
 
+fn is_currency(code: &[u8]) -> bool {
+    code.len() == 3 && code.iter().all(u8::is_ascii_uppercase)
+}
+
 #[cold]
 fn from_json(error: JsonError) -> Box<Reject> {
     match error {
@@ -102,6 +106,16 @@ fn from_json(error: JsonError) -> Box<Reject> {
         JsonError::DuplicateKey => Reject::new(RejectCode::DuplicateField, ""),
         JsonError::TooLarge => Reject::new(RejectCode::TooLarge, ""),
     }
+}
+
+/// An error in the value of a member: what is wrong with the value, and not with the line, names the member.
+#[cold]
+fn within(error: JsonError, name: impl FnOnce() -> String) -> Box<Reject> {
+    let mut reject = from_json(error);
+    if reject.code != RejectCode::InvalidJson {
+        reject.param = name();
+    }
+    reject
 }
 
 /// Decodes lines; one a thread.
@@ -358,7 +372,7 @@ impl Decoder {
             return Err(Reject::new(RejectCode::DuplicateField, name()));
         }
         let start = s.at;
-        let kind = s.value(1).map_err(from_json)?;
+        let kind = s.value(1).map_err(|e| within(e, name))?;
         // A null is missing, but its name is taken all the same.
         let range = if kind == Kind::Null { start..start } else { start..s.at };
         self.unknown.push((key, range));
@@ -392,7 +406,7 @@ impl Decoder {
                 let text = s.string().map_err(from_json)?;
                 self.time(s.text, text, field, mapping)?
             }
-            (Some(b'0'..=b'9' | b'-'), FieldKind::Uint { max }) => {
+            (Some(b'0'..=b'9'), FieldKind::Uint { max }) => {
                 s.number().map_err(from_json)?;
                 let value = self.integer(&s.text[start..s.at], field)?;
                 match u64::try_from(value) {
@@ -408,12 +422,7 @@ impl Decoder {
             (Some(b'"'), FieldKind::Currency) => {
                 s.at += 1;
                 let text = s.string().map_err(from_json)?;
-                let code = &s.text[text.start..text.end];
-                if code.len() != 3 || !code.iter().all(u8::is_ascii_uppercase) {
-                    return Err(self.about(RejectCode::InvalidCurrency, field));
-                }
-                let symbol = self.projector.cache().intern(s.text, text.start, text.end);
-                Slot { form: Form::Symbol, start: symbol.get(), len: 0 }
+                self.currency(s.text, text, field)?
             }
             (Some(b'0'..=b'9' | b'-'), FieldKind::Int) => {
                 s.number().map_err(from_json)?;
@@ -436,13 +445,7 @@ impl Decoder {
                 let value = self.integer(&s.text[start..s.at], field)?;
                 self.epoch(value, field, mapping)?
             }
-            _ => match s.value(1).map_err(|e| {
-                let mut reject = from_json(e);
-                if reject.code != RejectCode::InvalidJson {
-                    reject.param.clone_from(&self.catalog.field(field).name);
-                }
-                reject
-            })? {
+            _ => match s.value(1).map_err(|e| within(e, || self.catalog.field(field).name.clone()))? {
                 Kind::Null => return Ok(false),
                 Kind::Number if kind == FieldKind::Number => self.json_slot(start, s.at),
                 Kind::Object if kind == FieldKind::Object => self.json_slot(start, s.at),
@@ -548,7 +551,13 @@ impl Decoder {
         }
     }
 
-    fn event_type_slot(&mut self, text: &[u8], s: Str, field: FieldIx, mapping: Option<u16>) -> Result<Slot, Box<Reject>> {
+    fn event_type_slot(
+        &mut self,
+        text: &[u8],
+        s: Str,
+        field: FieldIx,
+        mapping: Option<u16>,
+    ) -> Result<Slot, Box<Reject>> {
         let found = if s.escaped || mapping.is_some() {
             let start = self.added.len();
             unescape_into(text, s, &mut self.added);
@@ -563,6 +572,17 @@ impl Decoder {
         Ok(Slot { form: Form::Symbol, start: self.projector.event_type_symbol(event_type).get(), len: 0 })
     }
 
+    fn currency(&mut self, text: &[u8], s: Str, field: FieldIx) -> Result<Slot, Box<Reject>> {
+        let symbol = if s.escaped {
+            let code = unescape(text, s);
+            is_currency(&code).then(|| self.projector.cache().intern(&code, 0, code.len()))
+        } else {
+            is_currency(&text[s.start..s.end]).then(|| self.projector.cache().intern(text, s.start, s.end))
+        };
+        let Some(symbol) = symbol else { return Err(self.about(RejectCode::InvalidCurrency, field)) };
+        Ok(Slot { form: Form::Symbol, start: symbol.get(), len: 0 })
+    }
+
     fn time(&mut self, text: &[u8], s: Str, field: FieldIx, mapping: Option<u16>) -> Result<Slot, Box<Reject>> {
         let owned;
         let bytes = if s.escaped {
@@ -572,7 +592,9 @@ impl Decoder {
             &text[s.start..s.end]
         };
         if self.time_format(mapping) != TimeFormat::Rfc3339 {
-            let number = std::str::from_utf8(bytes).ok().and_then(|t| t.parse::<i64>().ok());
+            // Text that would be the number too: Rust reads a plus sign, JSON does not.
+            let text = std::str::from_utf8(bytes).ok().filter(|t| !t.starts_with('+'));
+            let number = text.and_then(|t| t.parse::<i64>().ok());
             let Some(number) = number else { return Err(self.about(RejectCode::InvalidTime, field)) };
             return self.epoch(i128::from(number), field, mapping);
         }

@@ -66,7 +66,7 @@ impl RejectCode {
 pub struct Reject {
     /// What is wrong.
     pub code: RejectCode,
-    /// The field, as the sender named it.
+    /// The field, by the catalog's name, also where a mapping renamed it; an unknown one as the sender named it.
     pub param: String,
 }
 

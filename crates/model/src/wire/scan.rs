@@ -464,6 +464,8 @@ pub(crate) fn json_word(value: &[u8]) -> Option<(u8, u64)> {
             let text = std::str::from_utf8(value).ok()?;
             match (text.parse::<u64>(), text.parse::<i64>()) {
                 (Ok(n), _) => HashValue::Uint(n),
+                // -0 is no unsigned number to Rust, and no negative one to us.
+                (_, Ok(0)) => HashValue::Uint(0),
                 (_, Ok(n)) => HashValue::Int(n),
                 _ => HashValue::Json(value),
             }

@@ -91,11 +91,12 @@ mod tests {
     fn columns_round_trip_in_the_shorter_form() {
         let cases: &[(&[i64], u8)] = &[
             (&[], REPEAT),
-            (&[7], REPEAT),
-            (&[5, 5, 5, 5, 5, 5], REPEAT),
-            (&[1, 2, 3, 4, 1000, -6], FIXED),
-            (&[i64::MIN, i64::MAX, 0, -1, i64::MIN + 1], FIXED),
-            (&[1 << 40, 1, (1 << 40) + 3, 9, 8], FIXED),
+            (&[7], FIXED),
+            (&[5, 5, 5, 5, 5, 5], FIXED),
+            (&[0, 0, 0, 0, 0, 0, 0, 0, 70_000, 0, 0, 0], REPEAT),
+            (&[1000, 1200, 1300, 1400, 1500, 999], FIXED),
+            (&[i64::MIN, i64::MAX, i64::MIN + 1, i64::MAX - 1, i64::MIN, i64::MAX], FIXED),
+            (&[1 << 40, (1 << 40) + 3, (1 << 40) + 9], FIXED),
         ];
         for (values, form) in cases {
             let mut bytes = Vec::new();

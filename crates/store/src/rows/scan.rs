@@ -272,10 +272,9 @@ impl TableScan<'_> {
                     }
                 }
             } else {
-                let least =
-                    (first + 1..sources.len())
-                        .filter(|&i| sources[i].word == Some(word))
-                        .fold(first, |a, b| if sources[b].compare_rest(&sources[a], spec).is_lt() { b } else { a });
+                let least = (first + 1..sources.len())
+                    .filter(|&i| sources[i].word == Some(word))
+                    .fold(first, |a, b| if sources[b].compare_rest(&sources[a], spec).is_lt() { b } else { a });
                 let equal: Vec<usize> = (0..sources.len())
                     .filter(|&i| sources[i].word == Some(word))
                     .filter(|&i| sources[i].compare_rest(&sources[least], spec).is_eq())

@@ -1,0 +1,46 @@
+//! `cargo xtask`: the tasks of the repository. `test` is the test command of the README, `tidy` the rules of STYLE.md
+//! that can be checked by reading.
+//!
+//! Invariant: a task that finds anything wrong ends with exit code 1; wrong usage ends with 2. Not here: what ships.
+#![allow(
+    clippy::print_stdout,
+    clippy::print_stderr,
+    clippy::disallowed_methods,
+    reason = "a program for developers talks to a terminal, reads plain files and times its steps"
+)]
+
+mod test;
+mod tidy;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+const USAGE: &str = "usage: cargo xtask <task>
+
+tasks:
+  test   every gate, then every test; ends with `N passed, M failed`
+  tidy   the rules of STYLE.md that can be checked by reading";
+
+fn main() -> ExitCode {
+    let task: Vec<String> = std::env::args().skip(1).collect();
+    let Some(root) = root() else {
+        eprintln!("xtask does not know where the repository is: run it as `cargo xtask`");
+        return ExitCode::from(2);
+    };
+    let task: Vec<&str> = task.iter().map(String::as_str).collect();
+    let clean = match task.as_slice() {
+        ["test"] => test::run(&root),
+        ["tidy"] => tidy::run(&root),
+        _ => {
+            eprintln!("{USAGE}");
+            return ExitCode::from(2);
+        }
+    };
+    if clean { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
+/// The root of the repository: the folder above this package's, which cargo names to what it runs.
+fn root() -> Option<PathBuf> {
+    let package = PathBuf::from(std::env::var_os("CARGO_MANIFEST_DIR")?);
+    package.parent().map(PathBuf::from)
+}
