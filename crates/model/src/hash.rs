@@ -10,9 +10,10 @@
 //! **Content hash v1**: XXH3-64 of two little-endian words a content field, in byte order of the fields' names:
 //! XXH3-64 of the name and a letter, and the value's word. Letters and words: `T` text, XXH3-64 of its UTF-8 bytes;
 //! `P` an integer >= 0, itself; `M` a negative integer in two's complement; `I` a moment in microseconds; `J` other
-//! JSON, XXH3-64 of its canonical text (no white space, keys in byte order, numbers as written, in strings only quote,
-//! backslash and, as `\u00xx` in lower case, the characters below U+0020 escaped). Free fields (`consent`, `propensity`,
-//! `attributes`) are always `J`. A field that the catalog does not know enters the same way, so that making it a dimension changes no hash.
+//! JSON, XXH3-64 of its canonical text (no white space, keys in byte order, numbers as written, and in strings only
+//! the quote, the backslash and the characters below U+0020 escaped, the latter as `\u00xx` in lower case). `consent`,
+//! `propensity` and `attributes` are always `J`. A field that the catalog does not know enters the same way, so that
+//! making it a dimension changes no hash.
 //! Invariant: both are computable from the stored record, and never from a dictionary's ids.
 
 use std::hash::Hasher;

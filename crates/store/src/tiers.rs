@@ -46,7 +46,8 @@ mod tests {
 
     #[test]
     fn table_of_due_merges() {
-        let cases: &[(&[u64], usize, Option<Range<usize>>)] = &[
+        type Case<'a> = (&'a [u64], usize, Option<Range<usize>>);
+        let cases: &[Case<'_>] = &[
             (&[], 4, None),
             (&[1, 1, 1], 4, None),
             (&[1, 1, 1, 1], 4, Some(0..4)),

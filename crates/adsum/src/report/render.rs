@@ -51,7 +51,8 @@ impl<W: Write> Renderer<W> {
         let names: Vec<&str> = (["bucketStart"].into_iter())
             .chain(report.keys.iter().map(String::as_str))
             .chain(report.metrics.iter().map(String::as_str))
-            .chain(["ctr", "revision"])
+            .chain(report.ctr.map(|_| "ctr"))
+            .chain(["revision"])
             .collect();
         match self.format {
             Format::Csv => writeln!(self.out, "{}\r", names.join(","))?,
@@ -69,12 +70,13 @@ impl<W: Write> Renderer<W> {
     pub fn row(&mut self, report: &Report, row: &ReportRow) -> Result<()> {
         let ctr = ctr_millionths(report, &row.values);
         match self.format {
-            Format::Csv => self.csv(row, ctr)?,
+            Format::Csv => self.csv(report, row, ctr)?,
             Format::Table => {
                 let mut cells = vec![row.window.to_string()];
                 cells.extend(row.keys.iter().map(|k| k.clone().unwrap_or_default()));
                 cells.extend(row.values.iter().map(i64::to_string));
-                cells.extend([ctr.map(millionths).unwrap_or_default(), row.revision.to_string()]);
+                cells.extend(report.ctr.map(|_| ctr.map(millionths).unwrap_or_default()));
+                cells.push(row.revision.to_string());
                 self.table.add_row(cells);
             }
             Format::Json | Format::Ndjson => {
@@ -89,7 +91,7 @@ impl<W: Write> Renderer<W> {
         Ok(())
     }
 
-    fn csv(&mut self, row: &ReportRow, ctr: Option<i128>) -> Result<()> {
+    fn csv(&mut self, report: &Report, row: &ReportRow, ctr: Option<i128>) -> Result<()> {
         let line = &mut self.line;
         line.clear();
         write!(line, "{}", row.window)?;
@@ -102,9 +104,11 @@ impl<W: Write> Renderer<W> {
         for value in &row.values {
             write!(line, ",{value}")?;
         }
-        line.push(b',');
-        if let Some(ctr) = ctr {
-            write!(line, "{}", millionths(ctr))?;
+        if report.ctr.is_some() {
+            line.push(b',');
+            if let Some(ctr) = ctr {
+                write!(line, "{}", millionths(ctr))?;
+            }
         }
         write!(line, ",{}\r\n", row.revision)?;
         self.out.write_all(line)?;
@@ -139,8 +143,10 @@ fn object(report: &Report, row: &ReportRow, ctr: Option<i128>) -> Value {
     for (name, value) in report.metrics.iter().zip(&row.values) {
         object.insert(name.clone(), json!(value));
     }
-    let ctr = ctr.and_then(|c| millionths(c).parse::<serde_json::Number>().ok());
-    object.insert("ctr".to_owned(), json!(ctr));
+    if report.ctr.is_some() {
+        let ctr = ctr.and_then(|c| millionths(c).parse::<serde_json::Number>().ok());
+        object.insert("ctr".to_owned(), json!(ctr));
+    }
     object.insert("revision".to_owned(), json!(row.revision.to_string()));
     Value::Object(object)
 }

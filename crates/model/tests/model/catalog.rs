@@ -139,13 +139,14 @@ fn table_of_rollups() {
 #[test]
 fn table_of_distinct_users() {
     let check = |sets: &[(&[&str], u32)], want: &str| {
-        let all = sets.iter().map(|(by, window_seconds)| DistinctSpec { by: names(by), window_seconds: *window_seconds });
+        let all =
+            sets.iter().map(|(by, window_seconds)| DistinctSpec { by: names(by), window_seconds: *window_seconds });
         assert_eq!(outcome(|s| s.distinct_users = all.collect()), want, "{sets:?}");
     };
     check(&[], "ok");
     check(&[(&["adId"], 60), (&["campaignId", "country"], 86_400)], "ok");
-    check(&[(&["adId"], 300); 16], "ok");
-    check(&[(&["adId"], 300); 17], "distinct_users");
+    check(&[(&["adId"][..], 300); 16], "ok");
+    check(&[(&["adId"][..], 300); 17], "distinct_users");
     check(&[(&[], 300)], "distinct_users.0");
     check(&[(&["adId"], 300), (&["userId"], 300)], "distinct_users.1");
     check(&[(&["adId", "adId"], 300)], "distinct_users.0");

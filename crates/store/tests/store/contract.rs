@@ -12,7 +12,7 @@ use adsum_model::table::{TableIx, TableRows};
 use adsum_model::time::BucketStart;
 use adsum_store::{AggregateStore, BucketRange, EmbeddedStore, KeyFilter, MemoryStore, StoreError, StoreOptions};
 
-use crate::oracle::{Drawer, Oracle, Rows, add_rows, scanned, schemas};
+use crate::oracle::{Drawer, Oracle, Place, Rows, Sums, add_rows, scanned, schemas};
 
 /// Merges often, so that small tests merge too.
 pub const OPTIONS: StoreOptions = StoreOptions { merge_fan_in: 3, merge_base_bytes: 4096 };
@@ -36,7 +36,7 @@ pub fn merge_all(store: &dyn AggregateStore) -> Result<usize, StoreError> {
     Ok(merges)
 }
 
-fn in_order(rows: Rows) -> Vec<((i64, Vec<Option<String>>), (Vec<i64>, u64, u64))> {
+fn in_order(rows: Rows) -> Vec<(Place, Sums)> {
     rows.into_iter().collect()
 }
 
@@ -44,7 +44,7 @@ fn in_order(rows: Rows) -> Vec<((i64, Vec<Option<String>>), (Vec<i64>, u64, u64)
 fn compare_rows(store: &dyn AggregateStore, oracle: &Oracle, drawer: &mut Drawer, what: &str) {
     let everything = BucketRange::ALL;
     for (table, rows) in oracle.rows.iter().enumerate() {
-        let strip = |rows: Vec<((i64, Vec<Option<String>>), (Vec<i64>, u64, u64))>| {
+        let strip = |rows: Vec<(Place, Sums)>| {
             rows.into_iter().map(|(place, (values, revision, _))| (place, values, revision)).collect::<Vec<_>>()
         };
         let shown = scanned(store, table, everything, &[], &[]);

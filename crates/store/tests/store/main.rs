@@ -1,5 +1,7 @@
 //! Tests of the aggregate store: one contract for all implementations, then what only files can suffer.
 
+#![allow(clippy::unwrap_used, reason = "tests end where something is not as it should be")]
+
 mod contract;
 mod crash;
 mod damage;

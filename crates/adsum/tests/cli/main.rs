@@ -1,0 +1,22 @@
+//! The binary from outside: commands as people type them, files as they come, kills as they happen.
+//!
+//! Invariant: every test runs the real program in a directory of its own and believes only what it prints and leaves
+//! on disk. Not here: the parts by themselves; each crate proves its own.
+
+#![allow(clippy::disallowed_methods, reason = "tests write files for the program and watch the ones that it writes")]
+
+mod catalog;
+mod configs;
+mod conflicts;
+mod data_directory;
+mod events;
+mod files;
+mod kills;
+mod new_dimension;
+mod open_bandit;
+mod place;
+mod rollups;
+mod sample;
+mod usage;
+mod ysb;
+mod zones;
