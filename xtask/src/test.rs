@@ -124,7 +124,7 @@ fn tools(root: &Path) -> Tally {
 fn deny(root: &Path) -> bool {
     let tool = root.join(DENY_TOOLS).join("bin/cargo-deny");
     if !tool.is_file() {
-        println!("{DENY_TOOLS}/bin/cargo-deny is absent and is built now, once (about a minute)");
+        println!("{DENY_TOOLS}/bin/cargo-deny is absent and is built now, once (one to three minutes)");
         let exact = format!("cargo-deny@{DENY_VERSION}");
         if !runs(cargo(root).args(["install", "--debug", "--locked", "--root", DENY_TOOLS, &exact])) {
             println!("missing: {exact}, which could not be installed by the command above");

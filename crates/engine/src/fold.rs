@@ -234,6 +234,7 @@ impl Shard {
             Outcome::Duplicate => counts.add(LedgerColumn::Duplicates, 1),
             Outcome::First => {
                 counts.add(LedgerColumn::Counted, 1);
+                counts.add(LedgerColumn::WithoutDedupe, i64::from(row.flags.has(RowFlags::NO_DEDUPE)));
                 self.count(context, row, dimensions, offset, effects)?;
             }
         }
@@ -280,6 +281,7 @@ impl Shard {
             Outcome::Duplicate => counts.add(LedgerColumn::Duplicates, 1),
             Outcome::First => {
                 counts.add(LedgerColumn::Counted, 1);
+                counts.add(LedgerColumn::WithoutDedupe, i64::from(row.flags.has(RowFlags::NO_DEDUPE)));
                 self.count(context, row, dimensions, offset, effects)?;
             }
         }

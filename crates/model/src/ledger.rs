@@ -34,11 +34,13 @@ pub enum LedgerColumn {
     Replays = 11,
     /// Replays of what is not in quarantine, or was rejected: they change nothing.
     ReplaysRefused = 12,
+    /// Of the counted, those of sources whose dedupe is off: nobody can say that they count once.
+    WithoutDedupe = 13,
 }
 
 impl LedgerColumn {
     /// Every column, in the order of the table.
-    pub const ALL: [Self; 12] = [
+    pub const ALL: [Self; 13] = [
         Self::Received,
         Self::Accepted,
         Self::Rejected,
@@ -51,6 +53,7 @@ impl LedgerColumn {
         Self::ForeignCurrency,
         Self::Replays,
         Self::ReplaysRefused,
+        Self::WithoutDedupe,
     ];
 
     /// Its place in a row.
@@ -73,6 +76,7 @@ impl LedgerColumn {
             Self::ForeignCurrency => "foreignCurrency",
             Self::Replays => "replays",
             Self::ReplaysRefused => "replaysRefused",
+            Self::WithoutDedupe => "withoutDedupe",
         }
     }
 

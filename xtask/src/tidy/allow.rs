@@ -24,6 +24,11 @@ pub const ALLOWED: &[Allowed] = &[
         reason: "measures the speed of the decoder; nothing of it ships",
     },
     Allowed {
+        rule: "clocks-in-clock",
+        under: "crates/store/examples/",
+        reason: "measures the speed of the store; nothing of it ships",
+    },
+    Allowed {
         rule: "no-floats",
         under: "crates/log/examples/",
         reason: "prints nanoseconds an event; counts nothing that is served",

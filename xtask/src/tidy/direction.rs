@@ -6,7 +6,7 @@
 use toml::{Table, Value};
 
 use super::Finding;
-use super::tree::{File, Tree, words};
+use super::tree::{File, Tree, first_word, words};
 
 /// Each crate, and the crates of ours that it may depend on.
 const BELOW: &[(&str, &[&str])] = &[
@@ -130,9 +130,9 @@ fn names_in_paths<'c>(code: &'c str, root: &'c str) -> Vec<(usize, &'c str)> {
         let behind = at + root.len();
         let Some(path) = code[behind..].trim_start().strip_prefix("::") else { continue };
         let path = path.trim_start();
-        let begins = code.len() - code[behind..].len() + (code[behind..].len() - path.len());
+        let begins = code.len() - path.len();
         match path.strip_prefix('{') {
-            None => found.push((begins, word(path))),
+            None => found.push((begins, first_word(path))),
             Some(group) => found.extend(names_in_group(group).into_iter().map(|(at, name)| (begins + 1 + at, name))),
         }
     }
@@ -149,7 +149,7 @@ fn names_in_group(group: &str) -> Vec<(usize, &str)> {
             ',' | '}' if depth == 0 => {
                 let element = &group[element_begins..at];
                 let spaces = element.len() - element.trim_start().len();
-                found.push((element_begins + spaces, word(element.trim_start())));
+                found.push((element_begins + spaces, first_word(element.trim_start())));
                 element_begins = at + 1;
                 if c == '}' {
                     break;
@@ -159,11 +159,6 @@ fn names_in_group(group: &str) -> Vec<(usize, &str)> {
         }
     }
     found
-}
-
-fn word(text: &str) -> &str {
-    let end = text.find(|c: char| c != '_' && !c.is_alphanumeric()).unwrap_or(text.len());
-    &text[..end]
 }
 
 pub fn wire_names(tree: &Tree) -> Vec<Finding> {

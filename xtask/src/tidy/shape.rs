@@ -3,7 +3,7 @@
 //! Not here: what depends on what (`direction`), what code may call (`code`).
 
 use super::Finding;
-use super::tree::{File, Tree, words};
+use super::tree::{File, Tree, first_word, words};
 
 const LINES_MAX: usize = 600;
 
@@ -47,11 +47,6 @@ fn is_vague(name: &str) -> bool {
         .rsplit_once("_v")
         .is_some_and(|(_, digits)| !digits.is_empty() && digits.bytes().all(|byte| byte.is_ascii_digit()));
     versioned || VAGUE.contains(&name)
-}
-
-fn first_word(text: &str) -> &str {
-    let end = text.find(|c: char| c != '_' && !c.is_alphanumeric()).unwrap_or(text.len());
-    &text[..end]
 }
 
 /// `#[ignore]`, with a reason or without, also behind `cfg_attr`.

@@ -110,3 +110,9 @@ pub fn words<'t>(text: &'t str, word: &'t str) -> impl Iterator<Item = usize> + 
         !before.ends_with(inside) && !after.starts_with(inside)
     })
 }
+
+/// The identifier with which a text begins; empty when it begins with none.
+pub fn first_word(text: &str) -> &str {
+    let end = text.find(|c: char| c != '_' && !c.is_alphanumeric()).unwrap_or(text.len());
+    &text[..end]
+}

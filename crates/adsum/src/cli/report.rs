@@ -2,11 +2,13 @@
 
 use std::io::{self, BufWriter};
 
+use adsum_model::time::BucketStart;
 use adsum_store::AggregateStore;
 use anyhow::Result;
 use serde_json::{Map, json};
 
 use super::Global;
+use crate::clock;
 use crate::report::{Format, Granularity, Query, TimeZone, distinct, plan, render};
 use crate::wire::Make;
 
@@ -28,6 +30,9 @@ pub struct Args {
     /// From this moment on: 2026-11-21T08:00:00Z, or a date or local time of --tz.
     #[arg(long, value_name = "TIME")]
     from: Option<String>,
+    /// The time up to now: 90m, 24h, 7d.
+    #[arg(long, value_name = "DURATION", conflicts_with = "from", value_parser = duration)]
+    last: Option<i64>,
     /// Up to this moment, itself not included.
     #[arg(long, value_name = "TIME")]
     to: Option<String>,
@@ -54,6 +59,17 @@ fn filter(text: &str) -> Result<(String, String), String> {
     }
 }
 
+fn duration(text: &str) -> Result<i64, String> {
+    let unit_seconds = match text.bytes().last() {
+        Some(b'm') => 60,
+        Some(b'h') => 3600,
+        Some(b'd') => 86_400,
+        _ => return Err("write a number and m, h or d: 90m, 24h, 7d".to_owned()),
+    };
+    let number = text[..text.len() - 1].parse::<i64>().ok().filter(|n| (1..=100_000).contains(n));
+    number.map(|n| n * unit_seconds).ok_or_else(|| "write 1 to 100000 and m, h or d: 90m, 24h, 7d".to_owned())
+}
+
 /// Runs `adsum report`.
 pub fn run(global: &Global, args: &Args) -> Result<()> {
     let config = global.config()?;
@@ -76,7 +92,12 @@ pub fn run(global: &Global, args: &Args) -> Result<()> {
         },
         by: args.by.clone(),
         filters,
-        from: args.from.as_ref().map(|t| zone.moment("from", t)).transpose()?,
+        from: match (args.last, &args.from) {
+            (Some(seconds), _) => {
+                Some(BucketStart::from_seconds((clock::now().seconds() - seconds).div_euclid(60) * 60))
+            }
+            (None, from) => from.as_ref().map(|t| zone.moment("from", t)).transpose()?,
+        },
         to: args.to.as_ref().map(|t| zone.moment("to", t)).transpose()?,
         zone,
     };

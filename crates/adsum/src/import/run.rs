@@ -144,12 +144,8 @@ pub fn run<L: EventLog, S: AggregateStore>(
         let read = reader.join().map_err(|_| anyhow!("the reading thread panicked"))?;
         folded.and(appended).and(read)
     });
-    if let Err(error) = result {
-        // What is durable is folded and committed, so that the next run goes on from it at once.
-        pipeline.recover(&*log, secret, |_| {})?;
-        pipeline.checkpoint()?;
-        return Err(error);
-    }
+    // What is durable stays; the same command goes on from there.
+    result?;
     let figures = figures(pipeline, &plan);
     let end = controls.run_record(RecordKind::ImportEnd, &plan);
     append_and_fold(log, pipeline, end)?;

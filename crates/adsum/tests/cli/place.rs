@@ -97,6 +97,13 @@ impl Run {
         self.stdout
     }
 
+    /// It must have failed with code 1 behind its answer, and named every one of `words`.
+    #[track_caller]
+    pub fn fails_after_output(self, words: &[&str]) {
+        assert_ne!(self.stdout, "", "adsum {}", self.args);
+        Self { stdout: String::new(), ..self }.fails(1, words);
+    }
+
     /// It must have failed with `code`, printed no data, and named every one of `words`.
     #[track_caller]
     pub fn fails(self, code: i32, words: &[&str]) {

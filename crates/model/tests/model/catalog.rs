@@ -158,7 +158,8 @@ fn table_of_distinct_users() {
 #[test]
 fn table_of_mappings() {
     let text = TimeFormat::Rfc3339;
-    let check = |mapping: &[(&str, &str, &[(&str, &str)], TimeFormat)], want: &str| {
+    type Declared<'a> = (&'a str, &'a str, &'a [(&'a str, &'a str)], TimeFormat);
+    let check = |mapping: &[Declared<'_>], want: &str| {
         let all = mapping.iter().map(|(from, to, values, time)| mapped(from, to, values, *time)).collect();
         assert_eq!(outcome(|s| s.mapping = all), want, "{mapping:?}");
     };

@@ -3,6 +3,8 @@
 //! Invariant: every case goes through the door of `door.rs`, which builds everything anew from a configuration.
 //! Not here: characters, UUIDs and texts of time, which have their tables beside their code.
 
+#![allow(clippy::unwrap_used, reason = "a panic is how a test fails")]
+
 mod bad_input;
 mod catalog;
 mod content_hash;
