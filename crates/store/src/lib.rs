@@ -13,6 +13,7 @@ mod file;
 mod hash;
 mod manifest;
 mod memory;
+mod prefetch;
 mod quarantine;
 mod rows;
 mod state;

@@ -6,6 +6,7 @@
 
 use crate::error::StoreError;
 use crate::file::{RunFile, RunWriter, WRITE_BUFFER_BYTES};
+use crate::prefetch::fetch;
 
 const BITS_PER_KEY: u64 = 16;
 /// Bytes of a block.
@@ -54,14 +55,7 @@ impl Filter {
     /// Asks the processor to fetch the key's block, and returns which it is.
     pub(crate) fn prefetch(&self, key: u128) -> u32 {
         let at = self.block_of(key);
-        #[cfg(target_arch = "x86_64")]
-        {
-            use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
-            let block: *const Block = &self.blocks[at];
-            // SAFETY: a prefetch reads nothing and the address is that of a block of this filter. It pays: see the
-            // figures of `examples/store_rates.rs`.
-            unsafe { _mm_prefetch::<_MM_HINT_T0>(block.cast()) };
-        }
+        fetch(&self.blocks[at]);
         at as u32
     }
 

@@ -13,6 +13,7 @@ use super::run::{BUCKET_RECORDS, Bucket, DIRECTORY_ENTRY_BYTES, KeysFooter, Keys
 use super::{RECORD_BYTES, check_offset, encode, share_of};
 use crate::error::StoreError;
 use crate::file::{RunFile, RunKind, RunWriter};
+use crate::prefetch::fetch;
 
 /// Records of a share of the flush's sort, on average: they stay in the second cache.
 const SHARE_RECORDS: u64 = 4096;
@@ -178,18 +179,4 @@ fn deal(parts: &[Vec<DedupeRecord>], total: u64) -> (Vec<Entry>, Vec<usize>) {
         }
     }
     (entries, ends)
-}
-
-/// Asks the processor to fetch a record that will be read soon.
-fn fetch(record: &DedupeRecord) {
-    #[cfg(target_arch = "x86_64")]
-    {
-        use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
-        let record: *const DedupeRecord = record;
-        // SAFETY: a prefetch reads nothing, and the address is that of a record. It pays: see the figures of
-        // `examples/store_rates.rs`.
-        unsafe { _mm_prefetch::<_MM_HINT_T0>(record.cast()) };
-    }
-    #[cfg(not(target_arch = "x86_64"))]
-    let _ = record;
 }
