@@ -1,4 +1,4 @@
-//! `cargo xtask`: the tasks of the repository. `test` is the test command of the README, `tidy` the rules of STYLE.md
+//! `cargo xtask`: the tasks of the repository. `sample` and `test` are the two commands of the README, `tidy` the rules of STYLE.md
 //! that can be checked by reading.
 //!
 //! Invariant: a task that finds anything wrong ends with exit code 1; wrong usage ends with 2. Not here: what ships.
@@ -9,6 +9,7 @@
     reason = "a program for developers talks to a terminal, reads plain files and times its steps"
 )]
 
+mod sample;
 mod test;
 mod tidy;
 
@@ -18,6 +19,7 @@ use std::process::ExitCode;
 const USAGE: &str = "usage: cargo xtask <task>
 
 tasks:
+  sample builds adsum, imports the committed sample and reports it
   test   every gate, then every test; ends with `N passed, M failed`
   tidy   the rules of STYLE.md that can be checked by reading";
 
@@ -29,6 +31,7 @@ fn main() -> ExitCode {
     };
     let task: Vec<&str> = task.iter().map(String::as_str).collect();
     let clean = match task.as_slice() {
+        ["sample"] => sample::run(&root),
         ["test"] => test::run(&root),
         ["tidy"] => tidy::run(&root),
         _ => {

@@ -111,7 +111,9 @@ fn batches(catalog: &Catalog) -> Vec<RecordBatch> {
         let mut batch = RecordBatch::default();
         for j in 0..BATCH {
             let at = NOW + (i * BATCH + j) as i64 * 100;
-            batch.begin(RecordKind::Event, source, ReceivedAt::from_micros(at), stamp);
+            // A batch is one body, received as a whole; one comes each millisecond.
+            let received_at = ReceivedAt::from_micros(NOW + i as i64 * 1000);
+            batch.begin(RecordKind::Event, source, received_at, stamp);
             let c = random.skewed(10_000);
             let uuid = |batch: &mut RecordBatch, random: &mut Random, field| {
                 let start = batch.uuids.len() as u32;
@@ -159,7 +161,7 @@ fn encode_only(catalog: &Arc<Catalog>, batches: &[&RecordBatch]) {
             .expect("a new log opens");
     let started = cpu_nanos();
     for group in batches.chunks(10) {
-        let appended_at = ReceivedAt::from_micros(NOW);
+        let appended_at = group.last().and_then(|batch| batch.heads.last()).expect("no batch is empty").received_at;
         let draft = FrameDraft { appended_at, metadata_revision: MetadataRevision::ZERO, batches: group };
         log.append(&draft).expect("the append succeeds");
     }
@@ -174,7 +176,7 @@ fn measure(name: &str, disk: Arc<dyn Disk>, dir: &Path, catalog: &Arc<Catalog>, 
     let mut bytes = 0;
     let started = Instant::now();
     for group in batches.chunks(10) {
-        let appended_at = ReceivedAt::from_micros(NOW);
+        let appended_at = group.last().and_then(|batch| batch.heads.last()).expect("no batch is empty").received_at;
         let draft = FrameDraft { appended_at, metadata_revision: MetadataRevision::ZERO, batches: group };
         bytes += log.append(&draft).expect("the append succeeds").bytes;
     }

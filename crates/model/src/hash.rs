@@ -19,7 +19,7 @@
 use std::hash::Hasher;
 
 use siphasher::sip::SipHasher13;
-use siphasher::sip128::{Hasher128, SipHasher13 as SipHasher13_128};
+use siphasher::sip128::SipHasher13 as SipHasher13_128;
 use xxhash_rust::xxh3::xxh3_64;
 
 use crate::catalog::{CatalogError, DedupeSpec, EventTypeDef, EventTypeIx, FieldDef, FieldIx};
@@ -85,37 +85,52 @@ pub fn name_word(name: &str, letter: u8) -> u64 {
 /// Collects a content hash; fields come in byte order of their names.
 #[derive(Default)]
 pub struct ContentHasher {
+    /// The words so far, and room behind them.
     words: Vec<u8>,
+    len: usize,
 }
 
 impl ContentHasher {
     /// Begins anew.
     pub fn clear(&mut self) {
-        self.words.clear();
+        self.len = 0;
     }
 
     /// Adds a field.
+    #[inline(always)]
     pub fn add(&mut self, name_word: u64, value_word: u64) {
-        self.words.extend_from_slice(&name_word.to_le_bytes());
-        self.words.extend_from_slice(&value_word.to_le_bytes());
+        if self.words.len() < self.len + 16 {
+            self.grow();
+        }
+        let place = &mut self.words[self.len..self.len + 16];
+        place[..8].copy_from_slice(&name_word.to_le_bytes());
+        place[8..].copy_from_slice(&value_word.to_le_bytes());
+        self.len += 16;
+    }
+
+    #[cold]
+    fn grow(&mut self) {
+        self.words.resize((self.len + 16) * 2, 0);
     }
 
     /// The hash of what was added.
     pub fn finish(&self) -> ContentHash {
-        ContentHash::new(xxh3_64(&self.words))
+        ContentHash::new(xxh3_64(&self.words[..self.len]))
     }
 }
 
 /// Builds the bytes of one dedupe key.
 pub struct KeyHasher {
     secret: Secret,
+    /// Under the secret, with nothing written.
+    hasher: SipHasher13_128,
     bytes: Vec<u8>,
 }
 
 impl KeyHasher {
     /// Under a data directory's secret.
     pub fn new(secret: Secret) -> Self {
-        Self { secret, bytes: Vec::with_capacity(128) }
+        Self { secret, hasher: SipHasher13_128::new_with_key(&secret.0), bytes: Vec::with_capacity(128) }
     }
 
     /// The scope of a rule for a source: the same for sources of one group and rules with the same parts.
@@ -158,9 +173,7 @@ impl KeyHasher {
 
     /// The key of what was added.
     pub fn finish(&self) -> DedupeKey {
-        let mut hasher = SipHasher13_128::new_with_key(&self.secret.0);
-        hasher.write(&self.bytes);
-        DedupeKey::new(hasher.finish128().as_u128())
+        DedupeKey::new(self.hasher.hash(&self.bytes).as_u128())
     }
 }
 

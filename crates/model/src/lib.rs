@@ -11,6 +11,7 @@ pub mod ledger;
 pub mod record;
 pub mod replay;
 pub mod rows;
+mod short;
 pub mod state;
 pub mod symbol;
 pub mod table;

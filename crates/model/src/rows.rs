@@ -5,7 +5,7 @@
 
 use std::sync::Arc;
 
-use crate::catalog::{BillableType, Catalog, DimensionSource, EventTypeIx, FieldIx, NullPolicy};
+use crate::catalog::{BillableType, Catalog, DimensionIx, DimensionSource, EventTypeIx, FieldDef, FieldIx, NullPolicy};
 use crate::hash::{ContentHasher, HashValue, KeyHasher, Secret, name_word};
 use crate::id::{ContentHash, DedupeKey, Offset};
 use crate::record::{Form, RecordBatch, RecordHead, RecordKind, Span, Stream};
@@ -176,29 +176,78 @@ struct Plan {
 
 const LETTERS: [u8; 5] = *b"TPMIJ";
 
+/// What a field is to a row, beside content and a dimension.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Role {
+    None,
+    EventType,
+    OccurredAt,
+    Price,
+    Value,
+    Currency,
+    User,
+    Target,
+    Attributes,
+    Extra,
+}
+
+/// What a projector asks of a field, in one cache line.
+#[repr(align(64))]
+struct FieldPlan {
+    /// The first word in a content hash, by letter.
+    name_words: [u64; LETTERS.len()],
+    /// The dimension that is taken from it, or a place that no dimension has.
+    dimension: usize,
+    role: Role,
+    content: bool,
+}
+
+fn field_plans(catalog: &Catalog) -> Vec<FieldPlan> {
+    let known = catalog.well_known();
+    let roles = [
+        (known.event_type, Role::EventType),
+        (known.occurred_at, Role::OccurredAt),
+        (known.price_micros, Role::Price),
+        (known.value_micros, Role::Value),
+        (known.currency, Role::Currency),
+        (known.user_id, Role::User),
+        (known.target, Role::Target),
+        (known.attributes, Role::Attributes),
+        (known.extra, Role::Extra),
+    ];
+    let plan = |(i, field): (usize, &FieldDef)| FieldPlan {
+        name_words: LETTERS.map(|letter| name_word(&field.name, letter)),
+        dimension: field.dimension.map_or(usize::MAX, DimensionIx::index),
+        role: roles.iter().find(|(known, _)| known.index() == i).map_or(Role::None, |(_, role)| *role),
+        content: field.content,
+    };
+    catalog.fields().iter().enumerate().map(plan).collect()
+}
+
 /// Makes rows from records.
 pub struct Projector {
     catalog: Arc<Catalog>,
     cache: SymbolCache,
     keys: KeyHasher,
     content: ContentHasher,
-    /// By field, the first word in a content hash for each letter.
-    name_words: Vec<[u64; LETTERS.len()]>,
+    /// By field.
+    fields: Vec<FieldPlan>,
     /// The rules of one source and event type.
     plans: Vec<Vec<Plan>>,
     /// Where they stand; few, so that looking through them beats hashing.
     plan_index: Vec<((Symbol, EventTypeIx), usize)>,
     /// By symbol: the event type of that name.
     types: Vec<(Symbol, EventTypeIx)>,
+    /// By dimension: what a missing value counts as.
     replacements: Vec<Symbol>,
+    /// The dimension that is the campaign.
+    campaign: Option<DimensionIx>,
 }
 
 impl Projector {
     /// For a catalog, under a data directory's secret.
     pub fn new(catalog: Arc<Catalog>, secret: Secret) -> Self {
         let symbols = catalog.symbols().clone();
-        let name_words =
-            catalog.fields().iter().map(|f| LETTERS.map(|letter| name_word(&f.name, letter))).collect::<Vec<_>>();
         let types = (catalog.event_types().iter().enumerate())
             .map(|(i, t)| (symbols.intern(t.name.as_bytes()), EventTypeIx::new(i)))
             .collect();
@@ -212,7 +261,8 @@ impl Projector {
             cache: SymbolCache::new(symbols),
             keys: KeyHasher::new(secret),
             content: ContentHasher::default(),
-            name_words,
+            fields: field_plans(&catalog),
+            campaign: catalog.field(catalog.well_known().campaign_id).dimension,
             plans: Vec::new(),
             plan_index: Vec::new(),
             types,
@@ -228,7 +278,7 @@ impl Projector {
 
     /// The event type of this name.
     pub(crate) fn event_type(&self, name: Symbol) -> Option<EventTypeIx> {
-        self.types.iter().find(|(symbol, _)| *symbol == name).map(|(_, ix)| *ix)
+        event_type_in(&self.types, name)
     }
 
     /// The symbol of an event type's name.
@@ -270,9 +320,9 @@ impl Projector {
     }
 
     fn project_event(&mut self, view: View<'_>, spans: &[Span], head: &RecordHead, ordinal: u32, rows: &mut Rows) {
-        let known = *self.catalog.well_known();
         let dimensions_at = rows.dimensions.len();
         rows.dimensions.extend_from_slice(&self.replacements);
+        let dimensions = &mut rows.dimensions[dimensions_at..];
         let mut row = EventRow {
             key: DedupeKey::default(),
             content: ContentHash::default(),
@@ -292,47 +342,45 @@ impl Projector {
         row.flags.set(RowFlags::IMPORT, head.stamp.stream == Stream::Import);
         row.flags.set(RowFlags::REPLAY, head.kind == RecordKind::Replay);
         self.content.clear();
-        let mut extra = None;
+        let (mut extra, mut attributes) = (None, None);
         for span in spans {
-            let field = span.field;
-            let value = hash_value(&mut self.cache, view, span);
-            let def = self.catalog.field(field);
-            if let (Some(dimension), Form::Symbol) = (def.dimension, span.form) {
-                rows.dimensions[dimensions_at + dimension.index()] = span.as_symbol();
+            let field = &self.fields[span.field.index()];
+            if span.form == Form::Symbol
+                && let Some(dimension) = dimensions.get_mut(field.dimension)
+            {
+                *dimension = span.as_symbol();
             }
-            if !def.content {
-                if field == known.target {
-                    row.target = Offset::new(span.as_wide());
+            match field.role {
+                Role::None | Role::User => {}
+                Role::EventType => row.event_type = event_type_in(&self.types, span.as_symbol()).unwrap_or_default(),
+                Role::OccurredAt => row.occurred_at = EventTime::from_micros(span.as_wide() as i64),
+                Role::Price => {
+                    row.price_micros = span.as_wide();
+                    row.flags.set(RowFlags::PRICED, true);
                 }
-                continue;
+                Role::Value => row.value_micros = span.as_wide(),
+                Role::Currency => row.flags.set(RowFlags::FOREIGN, span.as_symbol() != head.stamp.currency),
+                Role::Target => row.target = Offset::new(span.as_wide()),
+                Role::Attributes => attributes = Some(*span),
+                Role::Extra => {
+                    extra = Some(*span);
+                    continue;
+                }
             }
-            if field == known.event_type {
-                row.event_type = self.event_type(span.as_symbol()).unwrap_or_default();
-            } else if field == known.occurred_at {
-                row.occurred_at = EventTime::from_micros(span.as_wide() as i64);
-            } else if field == known.price_micros {
-                row.price_micros = span.as_wide();
-                row.flags.set(RowFlags::PRICED, true);
-            } else if field == known.value_micros {
-                row.value_micros = span.as_wide();
-            } else if field == known.currency {
-                row.flags.set(RowFlags::FOREIGN, span.as_symbol() != head.stamp.currency);
-            } else if field == known.extra {
-                extra = Some(*span);
-                continue;
+            if field.content {
+                let (letter, word) = hash_value(&mut self.cache, view, span);
+                self.content.add(field.name_words[letter], word);
+                if field.role == Role::User {
+                    row.user = word;
+                }
             }
-            let (letter, word) = value;
-            if field == known.user_id {
-                row.user = word;
-            }
-            self.content.add(self.name_words[field.index()][letter], word);
         }
-        let dimensions = &mut rows.dimensions[dimensions_at..];
-        let campaign = self.catalog.field(known.campaign_id).dimension;
-        if let (Some(campaign), false) = (campaign, head.stamp.campaign.is_null()) {
+        if let (Some(campaign), false) = (self.campaign, head.stamp.campaign.is_null()) {
             dimensions[campaign.index()] = head.stamp.campaign;
         }
-        self.attribute_dimensions(view, spans, dimensions);
+        if let Some(attributes) = attributes {
+            self.attribute_dimensions(view, attributes, dimensions);
+        }
         if head.stamp.folded != 0 {
             for (i, value) in dimensions.iter_mut().enumerate() {
                 if head.stamp.folded >> i & 1 == 1 {
@@ -357,7 +405,7 @@ impl Projector {
             self.content.clear();
             for span in spans.iter().filter(|s| fields.contains(&s.field)) {
                 let (letter, word) = hash_value(&mut self.cache, view, span);
-                self.content.add(self.name_words[span.field.index()][letter], word);
+                self.content.add(self.fields[span.field.index()].name_words[letter], word);
             }
         }
         row.content = self.content.finish();
@@ -440,7 +488,7 @@ impl Projector {
             let def = self.catalog.field(span.field);
             if def.content && span.field != known {
                 let (letter, word) = hash_value(&mut self.cache, view, span);
-                words.push((def.name.clone().into_bytes(), self.name_words[span.field.index()][letter], word));
+                words.push((def.name.clone().into_bytes(), self.fields[span.field.index()].name_words[letter], word));
             }
         }
         let object = view.get(extra.range());
@@ -457,11 +505,9 @@ impl Projector {
     }
 
     /// Fills the dimensions that come from `attributes`.
-    fn attribute_dimensions(&mut self, view: View<'_>, spans: &[Span], dimensions: &mut [Symbol]) {
-        let field = self.catalog.well_known().attributes;
-        let Some(span) = spans.iter().find(|s| s.field == field) else { return };
+    fn attribute_dimensions(&mut self, view: View<'_>, attributes: Span, dimensions: &mut [Symbol]) {
         let catalog = self.catalog.clone();
-        let object = view.get(span.range());
+        let object = view.get(attributes.range());
         for (i, d) in catalog.dimensions().iter().enumerate() {
             if let DimensionSource::Attribute(key) = &d.source
                 && let Some(text) = attribute_text(object, key)
@@ -505,8 +551,12 @@ impl Projector {
     }
 }
 
+fn event_type_in(types: &[(Symbol, EventTypeIx)], name: Symbol) -> Option<EventTypeIx> {
+    types.iter().find(|(symbol, _)| *symbol == name).map(|(_, ix)| *ix)
+}
+
 /// The letter's index and the word of a field's value.
-#[inline]
+#[inline(always)]
 fn hash_value(cache: &mut SymbolCache, view: View<'_>, span: &Span) -> (usize, u64) {
     match span.form {
         Form::Text => (0, xxhash_rust::xxh3::xxh3_64(view.get(span.range()))),

@@ -8,6 +8,8 @@ use std::sync::{PoisonError, RwLock};
 use hashbrown::HashTable;
 use xxhash_rust::xxh3::xxh3_64;
 
+use crate::short::{Short, ShortTable};
+
 /// A string's number in a [`Symbols`] table. 0 is null.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Symbol(u32);
@@ -148,90 +150,34 @@ impl SymbolNames<'_> {
 /// Values of up to 16 bytes are found by comparing them as one number.
 pub struct SymbolCache {
     symbols: std::sync::Arc<Symbols>,
-    /// Open addressing by a multiplicative hash; a length of 0 with a null symbol is an empty place.
-    short: Vec<ShortEntry>,
-    short_len: usize,
+    short: ShortTable,
+    /// What is longer than 16 bytes, and the empty text.
     long: hashbrown::HashMap<Box<[u8]>, Symbol>,
     /// XXH3-64 of each symbol's bytes, by symbol.
     words: Vec<u64>,
 }
 
-#[derive(Clone, Copy, Default)]
-struct ShortEntry {
-    value: u128,
-    len: u32,
-    symbol: Symbol,
-}
-
 impl SymbolCache {
     /// An empty view.
     pub fn new(symbols: std::sync::Arc<Symbols>) -> Self {
-        Self {
-            symbols,
-            short: vec![ShortEntry::default(); 1024],
-            short_len: 0,
-            long: hashbrown::HashMap::new(),
-            words: vec![0],
-        }
-    }
-
-    fn short_place(&self, value: u128, len: u32) -> usize {
-        // Both halves of a full product: every bit of the value reaches every bit of the place.
-        let low = value as u64 ^ 0x9E37_79B9_7F4A_7C15;
-        let high = (value >> 64) as u64 ^ 0xC2B2_AE3D_27D4_EB4F ^ u64::from(len);
-        let product = u128::from(low) * u128::from(high);
-        let hash = product as u64 ^ (product >> 64) as u64;
-        hash as usize & (self.short.len() - 1)
+        Self { symbols, short: ShortTable::new(512), long: hashbrown::HashMap::new(), words: vec![0] }
     }
 
     /// The symbol of `text[start..end]`.
-    #[inline]
+    #[inline(always)]
     pub fn intern(&mut self, text: &[u8], start: usize, end: usize) -> Symbol {
-        let len = end - start;
-        if len > 16 {
-            return self.intern_long(&text[start..end]);
+        let Some(short) = Short::of(text, start, end) else { return self.intern_long(&text[start..end]) };
+        match self.short.get(short) {
+            Some(number) => Symbol(number),
+            None => self.intern_new(short, &text[start..end]),
         }
-        let value = match text.get(start..start + 16) {
-            Some(bytes) if len > 0 => {
-                let whole = u128::from_le_bytes(bytes.try_into().expect("16 bytes"));
-                whole & (u128::MAX >> (128 - 8 * len as u32))
-            }
-            _ => text[start..end].iter().rev().fold(0, |value, &b| (value << 8) | u128::from(b)),
-        };
-        let mut place = self.short_place(value, len as u32);
-        loop {
-            let entry = self.short[place];
-            if entry.value == value && entry.len == len as u32 && !entry.symbol.is_null() {
-                return entry.symbol;
-            }
-            if entry.symbol.is_null() {
-                break;
-            }
-            place = (place + 1) & (self.short.len() - 1);
-        }
-        let symbol = self.symbols.intern(&text[start..end]);
-        self.insert_short(ShortEntry { value, len: len as u32, symbol });
+    }
+
+    #[cold]
+    fn intern_new(&mut self, short: Short, value: &[u8]) -> Symbol {
+        let symbol = self.symbols.intern(value);
+        self.short.insert(short, symbol.0);
         symbol
-    }
-
-    fn insert_short(&mut self, entry: ShortEntry) {
-        if self.short_len * 2 >= self.short.len() {
-            let grown = vec![ShortEntry::default(); self.short.len() * 2];
-            let old = std::mem::replace(&mut self.short, grown);
-            for entry in old.into_iter().filter(|e| !e.symbol.is_null()) {
-                self.place_short(entry);
-            }
-        }
-        self.place_short(entry);
-        self.short_len += 1;
-    }
-
-    fn place_short(&mut self, entry: ShortEntry) {
-        let mut place = self.short_place(entry.value, entry.len);
-        while !self.short[place].symbol.is_null() {
-            place = (place + 1) & (self.short.len() - 1);
-        }
-        self.short[place] = entry;
     }
 
     fn intern_long(&mut self, value: &[u8]) -> Symbol {
@@ -244,16 +190,22 @@ impl SymbolCache {
     }
 
     /// XXH3-64 of the symbol's bytes.
-    #[inline]
+    #[inline(always)]
     pub fn word(&mut self, symbol: Symbol) -> u64 {
-        if symbol.index() >= self.words.len() {
-            let words = &mut self.words;
-            self.symbols.read(|names| {
-                for i in words.len()..=symbol.index() {
-                    words.push(xxh3_64(names.bytes(Symbol(i as u32))));
-                }
-            });
+        match self.words.get(symbol.index()) {
+            Some(word) => *word,
+            None => self.word_of_new(symbol),
         }
+    }
+
+    #[cold]
+    fn word_of_new(&mut self, symbol: Symbol) -> u64 {
+        let words = &mut self.words;
+        self.symbols.read(|names| {
+            for i in words.len()..=symbol.index() {
+                words.push(xxh3_64(names.bytes(Symbol(i as u32))));
+            }
+        });
         self.words[symbol.index()]
     }
 

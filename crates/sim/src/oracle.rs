@@ -485,3 +485,13 @@ fn dimensions(
     }
     Some(all)
 }
+
+/// Whether a line passes validation.
+pub fn passes(setup: &Setup, metadata: &Metadata, entry: &Entry) -> bool {
+    match entry {
+        Entry::Line { source, import, received_at, text } => {
+            read(setup, metadata, source, *import, *received_at, text).is_some()
+        }
+        _ => false,
+    }
+}

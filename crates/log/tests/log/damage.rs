@@ -213,6 +213,23 @@ fn missing_and_foreign_files() {
 }
 
 #[test]
+fn a_missing_segment_shows_without_reading_the_others() {
+    let catalog = catalog();
+    let disk = FaultyDisk::new(1);
+    let options = LogOptions { segment_bytes: 1, verify_bytes: 0, ..LogOptions::default() };
+    let (mut log, _) = open(&disk, &catalog, options, None).unwrap();
+    for i in 0..5 {
+        append(&mut log, &catalog, i, &[]).unwrap();
+    }
+    // All five are equally long, so only their names for one another can tell.
+    let paths = disk.paths();
+    assert_eq!(paths.len(), 5);
+    disk.take(&paths[2]);
+    let error = open(&disk, &catalog, options, None).map(|_| ()).unwrap_err();
+    assert!(error.to_string().contains(&format!("{:020}.log, is missing", 2)), "{error}");
+}
+
+#[test]
 fn a_header_within_a_record_is_no_frame() {
     // A sender who guesses a frame's place could write a header into a field; the place in it must then be right.
     let victim = victim(4096, false);

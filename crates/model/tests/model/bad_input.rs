@@ -257,6 +257,15 @@ fn bad_lines() -> Vec<(Vec<u8>, &'static str)> {
         (format!("{open},\"\\ud800\":1}}"), "reject invalid_json"),
         (format!("{open},\"a\u{1}\":1}}"), "reject invalid_json"),
         (format!("{open},7:1}}"), "reject invalid_json"),
+        (
+            line(&[
+                ("eventId", "\"1f8fad5b-d9cb-469f-a165-70867728950e\""),
+                ("userId", "\"\\u0061\""),
+                ("x", "1"),
+                ("priceMicros", "-1"),
+            ]),
+            "reject invalid_type priceMicros",
+        ),
         (format!("{good}\r"), GOOD_OUTCOME),
         (format!(" \t{good} \r"), GOOD_OUTCOME),
     ];
@@ -304,7 +313,14 @@ fn a_bad_line_keeps_its_bytes_and_changes_no_neighbour() {
         let middle = &decoded.batch.heads[1];
         let (mut facts, mut json) = (warm.facts(&decoded.rows), warm.json(&decoded.batch));
         match middle.kind {
-            RecordKind::Reject => assert_eq!(warm.raw(&decoded.batch, middle), bad),
+            RecordKind::Reject => {
+                assert_eq!(warm.raw(&decoded.batch, middle), bad);
+                // Beside its bytes and the field's name it leaves nothing behind.
+                let param = want.splitn(3, ' ').nth(2).unwrap_or_default();
+                let added = decoded.batch.arena.len() - text.len();
+                assert_eq!(added, param.len() + "{\"x\":1}evt_2".len(), "{}", String::from_utf8_lossy(&bad));
+                assert_eq!(decoded.batch.uuids.len(), 1, "{}", String::from_utf8_lossy(&bad));
+            }
             _ => {
                 facts.remove(1);
                 json.remove(1);
@@ -332,6 +348,24 @@ fn blank_lines_are_not_received() {
     check(&format!("{good}\n"), 1, 0);
     check(&format!("{good}\r\n{good}\r\n"), 2, 0);
     check(&format!("\n{good}\n\n  \n{good}\n\n"), 2, 4);
+}
+
+#[test]
+fn no_bidi_or_control_character_is_in_an_id() {
+    // Unicode's property Bidi_Control, and its general category Cc.
+    let bidi = [0x61c..=0x61c, 0x200e..=0x200f, 0x202a..=0x202e, 0x2066..=0x2069];
+    let controls = [0..=0x1f, 0x7f..=0x9f];
+    let config = Config::default();
+    for code in 0..=0x2100 {
+        let Some(c) = char::from_u32(code) else { continue };
+        let is_control = controls.iter().any(|range| range.contains(&code));
+        let forbidden = is_control || bidi.iter().any(|range| range.contains(&code));
+        let want = if forbidden { "reject forbidden_character eventId" } else { GOOD_OUTCOME };
+        assert_eq!(config.line(line(&[("eventId", &format!("\"i\\u{code:04x}\""))])), want, "{code:x}");
+        if code >= 0x20 && c != '"' && c != '\\' {
+            assert_eq!(config.line(line(&[("eventId", &format!("\"i{c}\""))])), want, "{code:x}");
+        }
+    }
 }
 
 #[test]

@@ -46,9 +46,11 @@ impl Writing {
     }
 
     fn text(&mut self, text: &str, out: &mut String) {
+        // Half of the texts have no escapes: those take the decoder's fast way.
+        let quiet = self.plain || self.below(2) == 0;
         out.push('"');
         for c in text.chars() {
-            let way = if self.plain { 9 } else { self.below(10) };
+            let way = if quiet { 9 } else { self.below(10) };
             let short = match c {
                 '"' => Some('"'),
                 '\\' => Some('\\'),

@@ -12,21 +12,20 @@ const REPEAT: u8 = 1;
 
 /// Appends a column.
 pub(crate) fn encode(values: &[i64], out: &mut Vec<u8>) {
-    let least = values.iter().copied().min().unwrap_or(0);
-    let span = values.iter().map(|&v| (v as u64).wrapping_sub(least as u64)).max().unwrap_or(0);
+    let (mut least, mut greatest) = (i64::MAX, i64::MIN);
+    for &value in values {
+        least = least.min(value);
+        greatest = greatest.max(value);
+    }
+    if values.is_empty() {
+        (least, greatest) = (0, 0);
+    }
+    let span = (greatest as u64).wrapping_sub(least as u64);
     let width = (64 - span.leading_zeros() as usize).div_ceil(8);
     let fixed_len = 1 + varint_len(zigzag(least)) + width * values.len();
-    let repeats = || values.chunk_by(|a, b| a == b);
-    let mut repeat_len = 0;
-    for repeat in repeats() {
-        repeat_len += varint_len(zigzag(repeat[0])) + varint_len(repeat.len() as u64);
-        if repeat_len >= fixed_len {
-            break;
-        }
-    }
-    if repeat_len < fixed_len {
+    if width > 0 && repeat_len(values, fixed_len) < fixed_len {
         out.push(REPEAT);
-        for repeat in repeats() {
+        for repeat in values.chunk_by(|a, b| a == b) {
             put_varint(out, zigzag(repeat[0]));
             put_varint(out, repeat.len() as u64);
         }
@@ -35,8 +34,37 @@ pub(crate) fn encode(values: &[i64], out: &mut Vec<u8>) {
     out.push(FIXED);
     out.push(width as u8);
     put_varint(out, zigzag(least));
-    for &value in values {
-        out.extend_from_slice(&(value as u64).wrapping_sub(least as u64).to_le_bytes()[..width]);
+    match width {
+        0 => {}
+        1 => put_fixed::<1>(values, least, out),
+        2 => put_fixed::<2>(values, least, out),
+        3 => put_fixed::<3>(values, least, out),
+        4 => put_fixed::<4>(values, least, out),
+        5 => put_fixed::<5>(values, least, out),
+        6 => put_fixed::<6>(values, least, out),
+        7 => put_fixed::<7>(values, least, out),
+        _ => put_fixed::<8>(values, least, out),
+    }
+}
+
+/// Bytes of the repeats, or any number from `enough` on.
+fn repeat_len(values: &[i64], enough: usize) -> usize {
+    // Counted first, for that is quick, and two bytes each is the least that repeats take.
+    let changes = values.windows(2).filter(|pair| pair[0] != pair[1]).count();
+    if 2 * changes >= enough {
+        return enough;
+    }
+    let len_of = |repeat: &[i64]| varint_len(zigzag(repeat[0])) + varint_len(repeat.len() as u64);
+    values.chunk_by(|a, b| a == b).map(len_of).sum()
+}
+
+fn put_fixed<const WIDTH: usize>(values: &[i64], least: i64, out: &mut Vec<u8>) {
+    let start = out.len();
+    out.resize(start + WIDTH * values.len(), 0);
+    let (chunks, _) = out[start..].as_chunks_mut::<WIDTH>();
+    for (chunk, &value) in chunks.iter_mut().zip(values) {
+        let word = (value as u64).wrapping_sub(least as u64).to_le_bytes();
+        chunk.copy_from_slice(&word[..WIDTH]);
     }
 }
 
@@ -90,7 +118,7 @@ mod tests {
     #[test]
     fn columns_round_trip_in_the_shorter_form() {
         let cases: &[(&[i64], u8)] = &[
-            (&[], REPEAT),
+            (&[], FIXED),
             (&[7], FIXED),
             (&[5, 5, 5, 5, 5, 5], FIXED),
             (&[0, 0, 0, 0, 0, 0, 0, 0, 70_000, 0, 0, 0], REPEAT),
@@ -101,7 +129,7 @@ mod tests {
         for (values, form) in cases {
             let mut bytes = Vec::new();
             encode(values, &mut bytes);
-            assert_eq!(bytes.first().copied().unwrap_or(REPEAT), *form, "{values:?}");
+            assert_eq!(bytes[0], *form, "{values:?}");
             let mut back = vec![1];
             assert_eq!(decode(&bytes, values.len(), &mut back), Some(()));
             assert_eq!(back, *values);

@@ -1,21 +1,28 @@
 //! Rows in memory as a source of a scan: sorted by reference, added up block by block.
 //!
-//! Invariant: a block of it holds each bucket and key once, in the scan's order. It holds 32 bytes a row that is
-//! shown, never a copy of all values.
+//! Invariant: a block of it holds each bucket and key once, in the scan's order. It holds 16 bytes a row that is
+//! shown, never a copy of all values. Rows are dealt out by bucket, then each bucket's are sorted by the packed key.
 
 use std::cmp::Ordering;
 
 use adsum_model::symbol::{SymbolNames, Symbols};
 use adsum_model::table::TableRows;
+use adsum_model::time::BucketStart;
+use hashbrown::HashMap;
 
 use super::BLOCK_ROWS;
 use super::names::SymbolIds;
 use super::scan::{Addition, Block, Spec, bucket_word};
 use crate::error::StoreError;
+use crate::prefetch::fetch;
 
+/// How far ahead of their use rows are fetched: they lie all over the memory.
+const FETCH_AHEAD: usize = 12;
+
+/// A row of a bucket: its packed key, and where it lies.
 #[derive(Clone, Copy)]
 struct Entry {
-    word: u128,
+    packed: u64,
     part: u32,
     row: u32,
 }
@@ -25,7 +32,9 @@ pub(super) struct ExtraCursor<'a> {
     parts: &'a [&'a TableRows],
     symbols: &'a Symbols,
     width: usize,
-    entries: Vec<Entry>,
+    /// By bucket, in order.
+    buckets: Vec<(i64, Vec<Entry>)>,
+    bucket: usize,
     next: usize,
     /// The id of each symbol, by key column.
     ids: Vec<Vec<u32>>,
@@ -40,16 +49,20 @@ impl<'a> ExtraCursor<'a> {
             parts: addition.rows,
             symbols: addition.symbols,
             width,
-            entries: Vec::new(),
+            buckets: Vec::new(),
+            bucket: 0,
             next: 0,
             ids: Vec::new(),
             places,
         };
         cursor.symbols.read(|names| cursor.collect(spec, names));
         let (parts, ids, packed) = (cursor.parts, &cursor.ids, spec.packing.bits.len());
-        cursor
-            .entries
-            .sort_unstable_by(|a, b| a.word.cmp(&b.word).then_with(|| compare_rest(parts, ids, packed, *a, *b)));
+        cursor.buckets.sort_unstable_by_key(|b| b.0);
+        for (_, entries) in &mut cursor.buckets {
+            entries.sort_unstable_by(|a, b| {
+                a.packed.cmp(&b.packed).then_with(|| compare_rest(parts, ids, packed, *a, *b))
+            });
+        }
         cursor
     }
 
@@ -57,23 +70,33 @@ impl<'a> ExtraCursor<'a> {
         let symbols = self.symbols_len();
         let mut ids: Vec<SymbolIds<'_>> =
             (0..self.width).map(|c| SymbolIds::new(spec.names.dictionary(c), symbols)).collect();
+        let mut places: HashMap<BucketStart, usize> = HashMap::new();
+        let mut last = (BucketStart::from_seconds(i64::MIN), usize::MAX);
         for (part, rows) in self.parts.iter().enumerate() {
             for (row, &bucket) in rows.buckets.iter().enumerate() {
                 if !spec.range.contains(bucket) {
                     continue;
                 }
-                let (mut word, mut shift, mut passes) = (bucket_word(bucket.seconds()), 64, true);
+                let (mut packed, mut shift, mut passes) = (0_u64, 64, true);
                 for (column, &symbol) in rows.key(row).iter().enumerate() {
                     let id = ids[column].id(symbol, names);
                     passes &= spec.passes(column, id);
                     if let Some(bits) = spec.packing.bits.get(column) {
                         shift -= bits;
-                        word |= u128::from(id) << shift;
+                        packed |= u64::from(id) << shift;
                     }
                 }
-                if passes {
-                    self.entries.push(Entry { word, part: part as u32, row: row as u32 });
+                if !passes {
+                    continue;
                 }
+                if last.0 != bucket || last.1 == usize::MAX {
+                    let place = *places.entry(bucket).or_insert_with(|| {
+                        self.buckets.push((bucket.seconds(), Vec::new()));
+                        self.buckets.len() - 1
+                    });
+                    last = (bucket, place);
+                }
+                self.buckets[last.1].1.push(Entry { packed, part: part as u32, row: row as u32 });
             }
         }
         self.ids = ids.into_iter().map(SymbolIds::into_ids).collect();
@@ -93,12 +116,23 @@ impl<'a> ExtraCursor<'a> {
         block.revisions.clear();
         block.spreads.clear();
         let packed = spec.packing.bits.len();
-        let mut last: Option<Entry> = None;
-        while let Some(&entry) = self.entries.get(self.next) {
-            let same = last
-                .is_some_and(|l| l.word == entry.word && compare_rest(self.parts, &self.ids, packed, l, entry).is_eq());
+        let mut last: Option<(i64, Entry)> = None;
+        while let Some((bucket, entries)) = self.buckets.get(self.bucket) {
+            let Some(&entry) = entries.get(self.next) else {
+                self.bucket += 1;
+                self.next = 0;
+                continue;
+            };
+            let same = last.is_some_and(|(b, l)| {
+                b == *bucket
+                    && l.packed == entry.packed
+                    && compare_rest(self.parts, &self.ids, packed, l, entry).is_eq()
+            });
             if !same && block.words.len() == BLOCK_ROWS {
                 break;
+            }
+            if let Some(ahead) = entries.get(self.next + FETCH_AHEAD) {
+                fetch_row(self.parts[ahead.part as usize], ahead.row as usize);
             }
             self.next += 1;
             let rows = self.parts[entry.part as usize];
@@ -116,9 +150,9 @@ impl<'a> ExtraCursor<'a> {
                 block.spreads[at] = block.revisions[at] - least;
                 continue;
             }
-            last = Some(entry);
+            last = Some((*bucket, entry));
             block.picks.push(block.words.len() as u32);
-            block.words.push(entry.word);
+            block.words.push(bucket_word(*bucket) | u128::from(entry.packed));
             for ((to, symbol), ids) in block.keys.iter_mut().zip(rows.key(row)).zip(&self.ids) {
                 to.push(ids[symbol.index()]);
             }
@@ -132,7 +166,14 @@ impl<'a> ExtraCursor<'a> {
     }
 }
 
-/// The order of two rows with equal words: by the key columns that did not fit.
+/// Starts fetching what [`ExtraCursor::fill`] reads of a row.
+fn fetch_row(rows: &TableRows, row: usize) {
+    rows.key(row).first().into_iter().for_each(fetch);
+    rows.row_values(row).first().into_iter().chain(rows.row_values(row).last()).for_each(fetch);
+    fetch(&rows.revisions[row]);
+}
+
+/// The order of two rows of one bucket with equal packed keys: by the key columns that did not fit.
 fn compare_rest(parts: &[&TableRows], ids: &[Vec<u32>], packed: usize, a: Entry, b: Entry) -> Ordering {
     let id =
         |entry: Entry, column: usize| ids[column][parts[entry.part as usize].key(entry.row as usize)[column].index()];

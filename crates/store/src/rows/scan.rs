@@ -55,7 +55,7 @@ impl Packing {
     fn of(names: &ScanNames, width: usize) -> Self {
         let (mut bits, mut sum) = (Vec::with_capacity(width), 0);
         for column in 0..width {
-            let of_column = usize::BITS - names.len(column).leading_zeros();
+            let of_column = (usize::BITS - names.len(column).leading_zeros()).max(1);
             sum += of_column;
             if sum > 64 {
                 break;
@@ -71,8 +71,9 @@ pub(super) fn bucket_word(bucket: i64) -> u128 {
     u128::from(bucket as u64 ^ (1 << 63)) << 64
 }
 
-fn bucket_of(word: u128) -> BucketStart {
-    BucketStart::from_seconds(((word >> 64) as u64 ^ (1 << 63)) as i64)
+/// The bucket of a word, in seconds.
+pub(super) fn bucket_of(word: u128) -> i64 {
+    ((word >> 64) as u64 ^ (1 << 63)) as i64
 }
 
 /// Rows of one source, decoded, as columns.
@@ -211,7 +212,7 @@ impl Sum {
 
     fn show(&self, names: &Arc<ScanNames>, visit: &mut dyn FnMut(&ScanRow<'_>) -> ControlFlow<()>) -> ControlFlow<()> {
         visit(&ScanRow {
-            bucket: bucket_of(self.word),
+            bucket: BucketStart::from_seconds(bucket_of(self.word)),
             keys: &self.keys,
             values: &self.values,
             revision: Revision::new(self.revision as u64),
@@ -227,14 +228,7 @@ impl TableScan<'_> {
         let further = self.addition.map(|a| texts_of(a.rows, self.width, a.symbols));
         let own = further.and_then(|texts| self.names.with(&texts));
         let names = own.as_ref().unwrap_or(self.names);
-        let spec = Spec {
-            columns: self.columns,
-            range: self.range,
-            names: &names.names,
-            packing: Packing::of(&names.names, self.width),
-            allowed: self.allowed(&names.names)?,
-            table: self.name,
-        };
+        let spec = self.spec(&names.names)?;
         let mut sources = Vec::with_capacity(self.runs.len() + 1);
         for ((run, table), map) in self.runs.iter().zip(&names.maps) {
             sources.push(Source::new(Origin::Run(RunCursor::new(run, table, map, &spec)), &spec)?);
@@ -244,6 +238,34 @@ impl TableScan<'_> {
         }
         sources.retain(|s| s.word.is_some());
         self.merge(&spec, sources, &names.names, visit)
+    }
+
+    /// Shows the rows of the addition alone, sorted and added up, as blocks of columns.
+    pub(super) fn each_block_added(
+        &self,
+        addition: Addition<'_>,
+        visit: &mut dyn FnMut(&Block, &ScanNames) -> Result<(), StoreError>,
+    ) -> Result<(), StoreError> {
+        let names = self.names.with(&texts_of(addition.rows, self.width, addition.symbols));
+        let names = names.as_ref().unwrap_or(self.names);
+        let spec = self.spec(&names.names)?;
+        let mut cursor = ExtraCursor::new(addition, self.width, &spec);
+        let mut block = Block::new(self.width, self.columns.len());
+        while cursor.fill(&spec, &mut block)? {
+            visit(&block, &names.names)?;
+        }
+        Ok(())
+    }
+
+    fn spec<'b>(&'b self, names: &'b ScanNames) -> Result<Spec<'b>, StoreError> {
+        Ok(Spec {
+            columns: self.columns,
+            range: self.range,
+            names,
+            packing: Packing::of(names, self.width),
+            allowed: self.allowed(names)?,
+            table: self.name,
+        })
     }
 
     fn merge(

@@ -11,7 +11,7 @@ use adsum_model::table::{TableRows, TableSchema};
 
 use super::names::{ScanNames, TableNames};
 use super::run::{BlockEntry, RowsRun, Stretch, TableFooter, encode_footer};
-use super::scan::{Addition, TableScan};
+use super::scan::{Addition, Block, TableScan, bucket_of};
 use super::{BLOCK_ROWS, FrameRange, block};
 use crate::error::StoreError;
 use crate::file::{RunKind, RunWriter};
@@ -65,6 +65,28 @@ impl RowsWriter {
         Ok(())
     }
 
+    /// Writes rows that are in no run as one table.
+    fn put_addition(
+        &mut self,
+        schema: &TableSchema,
+        scan: &TableScan<'_>,
+        addition: Addition<'_>,
+    ) -> Result<(), StoreError> {
+        let mut out = Some(&mut self.out);
+        let mut table: Option<TableWriter<'_>> = None;
+        scan.each_block_added(addition, &mut |block, names| {
+            if let Some(out) = out.take() {
+                table = Some(TableWriter::begin(out, schema, names)?);
+            }
+            table.as_mut().map_or(Ok(()), |table| table.put_block(block))
+        })?;
+        if let Some(table) = table {
+            let footer = table.finish()?;
+            self.tables.push(footer);
+        }
+        Ok(())
+    }
+
     /// Ends the run; `None` when no table had rows (its file is then the caller's to remove).
     pub(super) fn finish(self, disk: &dyn Disk, dir: &Path, range: FrameRange) -> Result<Option<RowsRun>, StoreError> {
         if self.tables.is_empty() {
@@ -106,6 +128,21 @@ impl<'a> TableWriter<'a> {
             column.push(number);
         }
         if self.columns[0].len() == BLOCK_ROWS { self.close_block() } else { Ok(()) }
+    }
+
+    /// Writes a block of a scan as one of its own; it has at most as many rows.
+    fn put_block(&mut self, block: &Block) -> Result<(), StoreError> {
+        let (first, rest) = self.columns.split_at_mut(1);
+        first[0].extend(block.words.iter().map(|&word| bucket_of(word)));
+        let (keys, rest) = rest.split_at_mut(block.keys.len());
+        for (to, ids) in keys.iter_mut().zip(&block.keys) {
+            to.extend(ids.iter().map(|&id| i64::from(id)));
+        }
+        let numbers = block.values.iter().chain([&block.revisions, &block.spreads]);
+        for (to, numbers) in rest.iter_mut().zip(numbers) {
+            to.extend_from_slice(numbers);
+        }
+        self.close_block()
     }
 
     fn close_block(&mut self) -> Result<(), StoreError> {
@@ -167,9 +204,10 @@ pub(crate) fn flush(
             names: &TableNames::of(&[], schema.keys.len()),
             range: BucketRange::ALL,
             filters: &[],
-            addition: Some(Addition { rows: &parts, columns: &schema.columns, symbols }),
+            addition: None,
         };
-        writer.put_table(schema, &scan)?;
+        let addition = Addition { rows: &parts, columns: &schema.columns, symbols };
+        writer.put_addition(schema, &scan, addition)?;
     }
     writer.finish(disk, dir, range)
 }

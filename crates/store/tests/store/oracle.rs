@@ -251,7 +251,7 @@ impl Drawer {
         match self.choices.below(texts + 1) {
             0 => Symbol::NULL,
             1 => self.symbols.intern(b""),
-            n => self.symbols.intern(format!("{}{n}", if column % 2 == 0 { "a" } else { "é" }).as_bytes()),
+            n => self.symbols.intern(format!("{}{n}", if column.is_multiple_of(2) { "a" } else { "é" }).as_bytes()),
         }
     }
 

@@ -1,0 +1,153 @@
+//! Short texts, found by comparing them as one number instead of byte by byte.
+//!
+//! Most values and names that a line holds have 1 to 16 bytes. Invariant: two [`Short`]s are equal exactly when their
+//! texts are. Not here: what a text stands for; a table keeps a plain number for each.
+
+/// Text of 1 to 16 bytes, the first byte lowest.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Short {
+    value: u128,
+    len: u32,
+}
+
+/// By length, the bytes of a 16-byte load that belong to the text.
+const MASKS: [u128; 17] = {
+    let mut masks = [0; 17];
+    let mut len = 1;
+    while len < 17 {
+        masks[len] = u128::MAX >> (128 - 8 * len);
+        len += 1;
+    }
+    masks
+};
+
+impl Short {
+    /// `text[start..end]`, unless it is empty or longer than 16 bytes.
+    #[inline(always)]
+    pub fn of(text: &[u8], start: usize, end: usize) -> Option<Self> {
+        let len = end - start;
+        if len.wrapping_sub(1) >= 16 {
+            return None;
+        }
+        // The usual text has 16 bytes of the line behind its beginning, so one load and a mask read it.
+        let value = match text.get(start..).and_then(|rest| rest.first_chunk::<16>()) {
+            Some(bytes) => u128::from_le_bytes(*bytes) & MASKS[len],
+            None => text[start..end].iter().rev().fold(0, |value, &b| (value << 8) | u128::from(b)),
+        };
+        Some(Self { value, len: len as u32 })
+    }
+
+    #[inline(always)]
+    fn hash(self) -> u64 {
+        // Both halves of a full product: every bit of the value reaches every bit of the place.
+        let low = self.value as u64 ^ 0x9E37_79B9_7F4A_7C15;
+        let high = (self.value >> 64) as u64 ^ 0xC2B2_AE3D_27D4_EB4F ^ u64::from(self.len);
+        let product = u128::from(low) * u128::from(high);
+        product as u64 ^ (product >> 64) as u64
+    }
+}
+
+/// A number for each of many short texts: open addressing, at most half full.
+pub(crate) struct ShortTable {
+    /// A power of two of them.
+    entries: Vec<Entry>,
+    len: usize,
+}
+
+/// A text and its number, side by side in half a cache line. A length of 0 marks an empty place.
+#[derive(Clone, Copy, Default)]
+struct Entry {
+    value: u128,
+    len: u32,
+    number: u32,
+}
+
+impl Entry {
+    fn text(self) -> Short {
+        Short { value: self.value, len: self.len }
+    }
+}
+
+impl ShortTable {
+    /// An empty table with places for `capacity` texts, a power of two.
+    pub fn new(capacity: usize) -> Self {
+        Self { entries: vec![Entry::default(); capacity * 2], len: 0 }
+    }
+
+    /// The number kept for a text.
+    #[inline(always)]
+    pub fn get(&self, text: Short) -> Option<u32> {
+        let mask = self.entries.len() - 1;
+        let mut place = text.hash() as usize & mask;
+        loop {
+            let found = &self.entries[place];
+            if found.value == text.value && found.len == text.len {
+                return Some(found.number);
+            }
+            if found.len == 0 {
+                return None;
+            }
+            place = (place + 1) & mask;
+        }
+    }
+
+    /// Keeps a number for a text that the table does not have.
+    pub fn insert(&mut self, text: Short, number: u32) {
+        if self.len * 2 >= self.entries.len() {
+            let grown = vec![Entry::default(); self.entries.len() * 2];
+            let old = std::mem::replace(&mut self.entries, grown);
+            for entry in old.into_iter().filter(|entry| entry.len > 0) {
+                self.place(entry);
+            }
+        }
+        self.place(Entry { value: text.value, len: text.len, number });
+        self.len += 1;
+    }
+
+    fn place(&mut self, entry: Entry) {
+        let mask = self.entries.len() - 1;
+        let mut place = entry.text().hash() as usize & mask;
+        while self.entries[place].len > 0 {
+            place = (place + 1) & mask;
+        }
+        self.entries[place] = entry;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_text_of_a_line_is_found_and_no_other() {
+        let line: Vec<u8> = (0..200_u8).map(|i| i.wrapping_mul(37) % 5 + b'a').collect();
+        let mut table = ShortTable::new(8);
+        let mut kept = std::collections::HashMap::new();
+        for start in 0..line.len() {
+            for end in start..=(start + 20).min(line.len()) {
+                let bytes = &line[start..end];
+                let Some(text) = Short::of(&line, start, end) else {
+                    assert!(bytes.is_empty() || bytes.len() > 16, "{bytes:?}");
+                    continue;
+                };
+                assert_eq!(Short::of(bytes, 0, bytes.len()), Some(text), "the surroundings do not matter");
+                assert_eq!(table.get(text), kept.get(bytes).copied(), "{bytes:?}");
+                if !kept.contains_key(bytes) {
+                    let number = kept.len() as u32;
+                    table.insert(text, number);
+                    kept.insert(bytes.to_vec(), number);
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn zero_bytes_and_lengths_tell_texts_apart() {
+        let texts: [&[u8]; 4] = [b"a", b"a\0", b"\0", b"\0\0"];
+        for (i, a) in texts.iter().enumerate() {
+            for (j, b) in texts.iter().enumerate() {
+                assert_eq!(Short::of(a, 0, a.len()) == Short::of(b, 0, b.len()), i == j, "{a:?} {b:?}");
+            }
+        }
+    }
+}

@@ -1,0 +1,421 @@
+//! Runs a history and compares: what was acknowledged is in the log, what is shown is what the oracle counts.
+//!
+//! After every end the process starts again over what the disk kept. Invariant: a run is a function of the history and
+//! the sabotage. Not here: how a history is drawn or made shorter.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+use adsum_disk::FaultyDisk;
+use adsum_pipeline::CheckpointRules;
+use adsum_store::{AggregateStore, EmbeddedStore};
+
+use crate::history::{End, History, Step};
+use crate::oracle::{passes, recount};
+use crate::random::Random;
+use crate::sabotage::{Sabotage, SabotagedStore};
+use crate::sent::{Entry, SentFrame};
+use crate::shrink::shrink;
+use crate::world::{Outcome, Process, Start, as_sent};
+
+/// What a run went through.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Totals {
+    /// Histories run.
+    pub histories: u64,
+    /// Frames in their logs.
+    pub frames: u64,
+    /// Records in their logs.
+    pub records: u64,
+    /// Times that a process ended and came back.
+    pub ends: u64,
+    /// Of those, power losses.
+    pub power_losses: u64,
+    /// Frames that were not acknowledged at first.
+    pub unacknowledged: u64,
+    /// Of those, how many were in the log all the same.
+    pub unacknowledged_in_log: u64,
+    /// Comparisons with the oracle.
+    pub looks: u64,
+    /// Entries left in quarantine at the end.
+    pub quarantined: u64,
+    /// A hash of everything that was observed: equal runs have equal ones.
+    pub trace: u64,
+}
+
+impl Totals {
+    fn add(&mut self, other: &Self) {
+        self.histories += other.histories;
+        self.frames += other.frames;
+        self.records += other.records;
+        self.ends += other.ends;
+        self.power_losses += other.power_losses;
+        self.unacknowledged += other.unacknowledged;
+        self.unacknowledged_in_log += other.unacknowledged_in_log;
+        self.looks += other.looks;
+        self.quarantined += other.quarantined;
+        self.trace = mix(self.trace, other.trace);
+    }
+}
+
+/// A history that failed, made short.
+#[derive(Clone, Debug)]
+pub struct Failure {
+    /// What was wrong.
+    pub what: String,
+    /// The shortest history found that fails.
+    pub history: History,
+}
+
+impl std::fmt::Display for Failure {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        writeln!(f, "seed {}: {}", self.history.seed, self.what)?;
+        write!(f, "{}", crate::shrink::text(&self.history))
+    }
+}
+
+fn mix(hash: u64, value: u64) -> u64 {
+    (hash ^ value).wrapping_mul(0x9E37_79B9_7F4A_7C15).rotate_left(29)
+}
+
+fn mix_text(mut hash: u64, text: &str) -> u64 {
+    for byte in text.bytes() {
+        hash = mix(hash, u64::from(byte));
+    }
+    hash
+}
+
+/// Runs the histories of `count` seeds; `progress` hears after each how many were run. The first that fails is made
+/// short and comes back.
+pub fn run_range(first_seed: u64, count: u64, progress: &mut dyn FnMut(u64)) -> Result<Totals, Box<Failure>> {
+    let mut totals = Totals::default();
+    for seed in first_seed..first_seed + count {
+        let history = History::draw(seed);
+        match run(&history, None) {
+            Ok(one) => totals.add(&one),
+            Err(_) => {
+                let (history, what) = shrink(&history, &|h| run(h, None).err());
+                return Err(Box::new(Failure { what, history }));
+            }
+        }
+        progress(totals.histories);
+    }
+    Ok(totals)
+}
+
+/// The first of `count` seeds whose history finds a defect, and what it says; none if all pass.
+pub fn find(sabotage: Sabotage, count: u64) -> Option<(u64, String)> {
+    (0..count).find_map(|seed| run(&History::draw(seed), Some(sabotage)).err().map(|what| (seed, what)))
+}
+
+/// Runs a history; an error says what was wrong.
+pub fn run(history: &History, sabotage: Option<Sabotage>) -> Result<Totals, String> {
+    let ran = catch_unwind(AssertUnwindSafe(|| match sabotage {
+        Some(s) if s.is_in_commit() => run_with(history, sabotage, &|inner| SabotagedStore::new(inner, s)),
+        _ => run_with(history, sabotage, &|inner| inner),
+    }));
+    ran.unwrap_or_else(|panic| {
+        let text = panic.downcast_ref::<String>().cloned();
+        Err(format!("panic: {}", text.or_else(|| panic.downcast_ref::<&str>().map(|t| (*t).to_owned())).unwrap_or_default()))
+    })
+}
+
+fn run_with<S: AggregateStore>(
+    history: &History,
+    sabotage: Option<Sabotage>,
+    wrap: &dyn Fn(EmbeddedStore) -> S,
+) -> Result<Totals, String> {
+    let disk = FaultyDisk::new(history.seed);
+    disk.set_lying_sync(sabotage == Some(Sabotage::LyingSync));
+    disk.set_lying_sync_dir(sabotage == Some(Sabotage::LyingSyncDir));
+    let mut runner = Runner {
+        history,
+        sabotage,
+        wrap,
+        disk,
+        process: None,
+        frames: Vec::new(),
+        entries: Vec::new(),
+        metadata: 0,
+        published: 0,
+        totals: Totals { histories: 1, ..Totals::default() },
+    };
+    runner.start(&history.first)?;
+    for step in &history.steps {
+        runner.step(step)?;
+    }
+    runner.finish()?;
+    Ok(runner.totals)
+}
+
+struct Runner<'a, S> {
+    history: &'a History,
+    sabotage: Option<Sabotage>,
+    wrap: &'a dyn Fn(EmbeddedStore) -> S,
+    disk: FaultyDisk,
+    process: Option<Process<S>>,
+    /// What must be in the log.
+    frames: Vec<SentFrame>,
+    /// The entries of those frames: by offset.
+    entries: Vec<Entry>,
+    metadata: usize,
+    /// The greatest revision that was published.
+    published: u64,
+    totals: Totals,
+}
+
+/// How often one frame is sent before a run gives up: faults strike once, so a few must do.
+const ATTEMPTS_MAX: usize = 12;
+
+impl<S: AggregateStore> Runner<'_, S> {
+    fn process(&mut self) -> Result<&mut Process<S>, String> {
+        self.process.as_mut().ok_or_else(|| "the process is not running".to_owned())
+    }
+
+    fn start(&mut self, start: &Start) -> Result<(), String> {
+        let mut process =
+            Process::start(&self.disk, &self.history.setup, &self.history.keeping, start, self.wrap)?;
+        if self.sabotage == Some(Sabotage::ForgetLimits) {
+            process.forget_limits();
+        }
+        self.process = Some(process);
+        Ok(())
+    }
+
+    fn step(&mut self, step: &Step) -> Result<(), String> {
+        match step {
+            Step::Send { at, entries } => {
+                self.send(SentFrame { appended_at: *at, metadata: self.metadata, entries: entries.clone() })
+            }
+            Step::Replay { at, held, any } => {
+                let entries = self.targets(held, any)?;
+                self.send(SentFrame { appended_at: *at, metadata: self.metadata, entries })
+            }
+            Step::Metadata(state) => {
+                self.metadata = *state;
+                Ok(())
+            }
+            Step::Fault { ahead, fault } => {
+                self.disk.fail_at(self.disk.operations() + ahead, *fault);
+                Ok(())
+            }
+            Step::Restart(end) => self.end(*end),
+            Step::Look => self.look(),
+        }
+    }
+
+    /// Replays of these places in the list of quarantine, and of these records of the log.
+    fn targets(&mut self, held: &[u64], any: &[u64]) -> Result<Vec<Entry>, String> {
+        let quarantine: Vec<u64> = recount(&self.history.setup, &self.frames).quarantine.into_keys().collect();
+        let count = self.entries.len() as u64;
+        let held = held.iter().filter(|_| !quarantine.is_empty()).map(|n| quarantine[*n as usize % quarantine.len()]);
+        let any = any.iter().filter(|_| count > 0).map(|n| n % count);
+        Ok(held.chain(any).map(|target| Entry::Replay { target }).collect())
+    }
+
+    /// Sends a frame until it is acknowledged, as a sender does that retries.
+    fn send(&mut self, sent: SentFrame) -> Result<(), String> {
+        let mut refusals = 0;
+        for _ in 0..ATTEMPTS_MAX {
+            let mut frame = sent.clone();
+            if self.sabotage == Some(Sabotage::AcknowledgeFirst) {
+                self.acknowledge(frame.clone());
+            }
+            match self.process()?.append(&mut frame) {
+                Outcome::Folded => {
+                    self.acknowledged(frame);
+                    return self.published_grows();
+                }
+                Outcome::Refused(_) => {
+                    self.totals.unacknowledged += 1;
+                    refusals += 1;
+                    self.disk.set_space(None);
+                    // A machine that has stopped refuses everything.
+                    if refusals > 1 {
+                        self.died(None)?;
+                    }
+                }
+                Outcome::Died { acknowledged: true, .. } => {
+                    self.acknowledged(frame);
+                    return self.died(None);
+                }
+                Outcome::Died { acknowledged: false, .. } => {
+                    self.totals.unacknowledged += 1;
+                    self.died(Some(frame))?;
+                }
+            }
+        }
+        Err(format!("a frame was not taken in {ATTEMPTS_MAX} attempts"))
+    }
+
+    fn acknowledged(&mut self, frame: SentFrame) {
+        if self.sabotage != Some(Sabotage::AcknowledgeFirst) {
+            self.acknowledge(frame);
+        }
+    }
+
+    fn acknowledge(&mut self, frame: SentFrame) {
+        self.totals.records += frame.entries.len() as u64;
+        self.entries.extend_from_slice(&frame.entries);
+        self.frames.push(frame);
+    }
+
+    fn published_grows(&mut self) -> Result<(), String> {
+        let revision = self.process()?.revision();
+        if revision < self.published {
+            return Err(format!("revision {} was published, and now it is {revision}", self.published));
+        }
+        self.published = revision;
+        Ok(())
+    }
+
+    /// The process ends without a fault.
+    fn end(&mut self, end: End) -> Result<(), String> {
+        if end == End::Asked {
+            let closing = self.frames.last().filter(|f| !f.entries.is_empty()).cloned();
+            let closing = closing.map(|f| SentFrame { entries: Vec::new(), ..f });
+            let process = self.process()?;
+            if process.checkpoint().is_err() {
+                return self.died(None);
+            }
+            match (process.close(), closing) {
+                (Ok(()), Some(frame)) => self.acknowledge(frame),
+                (Ok(()), None) => {}
+                (Err(_), closing) => return self.died(closing),
+            }
+        }
+        self.back(end == End::Power, None)
+    }
+
+    /// The process died of a fault.
+    fn died(&mut self, in_flight: Option<SentFrame>) -> Result<(), String> {
+        self.disk.clear_faults();
+        let power = self.next_return().power;
+        self.back(power, in_flight)
+    }
+
+    fn next_return(&self) -> crate::history::Return {
+        self.history.returns[self.totals.ends as usize % self.history.returns.len()]
+    }
+
+    /// Comes back after an end. `in_flight` may be in the log or not: both are right, once.
+    fn back(&mut self, power: bool, in_flight: Option<SentFrame>) -> Result<(), String> {
+        let next = self.next_return();
+        self.process = None;
+        self.totals.ends += 1;
+        self.disk.clear_faults();
+        self.crash(power);
+        self.disk.set_space(None);
+        if let Some((ahead, fault)) = next.again {
+            self.disk.fail_at(self.disk.operations() + ahead, fault);
+            if self.start(&next.start).is_err() {
+                self.disk.clear_faults();
+                self.disk.set_space(None);
+                self.crash(power);
+            }
+        }
+        if self.process.is_none() {
+            self.start(&next.start).map_err(|e| format!("it does not start again: {e}"))?;
+        }
+        self.check_log(in_flight)?;
+        self.look()
+    }
+
+    fn crash(&mut self, power: bool) {
+        if power {
+            self.totals.power_losses += 1;
+            self.disk.crash_power();
+        } else {
+            self.disk.crash_process();
+        }
+    }
+
+    /// Everything acknowledged is in the log as it was sent, and nothing else but the frame in flight.
+    fn check_log(&mut self, in_flight: Option<SentFrame>) -> Result<(), String> {
+        let content = self.process()?.log_content();
+        let content = match content {
+            Ok(content) => content,
+            // A fault of the start that has not struck yet may strike here.
+            Err(_) => {
+                self.disk.clear_faults();
+                self.process()?.log_content()?
+            }
+        };
+        if content.len() == self.frames.len() + 1
+            && let Some(frame) = in_flight
+        {
+            self.totals.unacknowledged_in_log += 1;
+            self.acknowledge(frame);
+        }
+        if content.len() != self.frames.len() {
+            return Err(format!("{} frames are in the log, {} were acknowledged", content.len(), self.frames.len()));
+        }
+        let setup = &self.history.setup;
+        for (i, (frame, got)) in self.frames.iter().zip(&content).enumerate() {
+            let is_event = |entry: &Entry| passes(setup, &setup.metadata[frame.metadata], entry);
+            let want: Vec<String> = frame.entries.iter().map(|e| as_sent(e, &self.entries, &is_event)).collect();
+            if *got != want {
+                return Err(format!("frame {i} is not as it was sent:\n  {got:?}\n  {want:?}"));
+            }
+        }
+        Ok(())
+    }
+
+    /// Compares what the process shows with the oracle.
+    fn look(&mut self) -> Result<(), String> {
+        self.totals.looks += 1;
+        let want = recount(&self.history.setup, &self.frames);
+        let mut got = self.process()?.picture();
+        if got.is_err() {
+            // A fault that was waiting for a read: the answer fails, and the next one is right.
+            self.disk.clear_faults();
+            got = self.process()?.picture();
+        }
+        let got = got?;
+        let differences = got.differences(&want);
+        if !differences.is_empty() {
+            return Err(format!("after frame {}:\n  {}", self.frames.len(), differences.join("\n  ")));
+        }
+        self.published_grows()?;
+        for line in got.lines() {
+            self.totals.trace = mix_text(self.totals.trace, &line);
+        }
+        self.totals.trace = mix(self.totals.trace, self.disk.operations());
+        Ok(())
+    }
+
+    /// The last comparisons: before and after a restart, and with a fresh fold of the log.
+    fn finish(&mut self) -> Result<(), String> {
+        self.disk.clear_faults();
+        self.disk.set_space(None);
+        self.look()?;
+        let mut random = Random::new(self.history.seed ^ 0xF01D);
+        let other = Start {
+            workers: *random.pick(&[1, 2, 3, 16]),
+            checkpoints: CheckpointRules {
+                records_max: *random.pick(&[1, 10, 1000]),
+                cells_max: 1 << 20,
+                frames_max: *random.pick(&[1, 3, 10, 4096]),
+            },
+        };
+        let setup = &self.history.setup;
+        let process = self.process.as_ref().ok_or("the process is not running")?;
+        let own = process.state_hash()?;
+        let (anew, picture) = process.fold_anew(setup, &other)?;
+        let differences = picture.differences(&process.picture()?);
+        if !differences.is_empty() {
+            return Err(format!("a fresh fold under {other:?} differs:\n  {}", differences.join("\n  ")));
+        }
+        if own != anew {
+            return Err(format!("state hash {own}, of a fresh fold under {other:?} {anew}"));
+        }
+        self.totals.trace = mix_text(self.totals.trace, &own.to_string());
+        self.end(End::Asked)?;
+        let last = self.process()?.state_hash()?;
+        if last != own {
+            return Err(format!("state hash {own}, after a restart {last}"));
+        }
+        self.totals.frames = self.frames.len() as u64;
+        self.totals.quarantined = recount(&self.history.setup, &self.frames).quarantine.len() as u64;
+        Ok(())
+    }
+}
