@@ -9,6 +9,7 @@
     reason = "a program for developers talks to a terminal, reads plain files and times its steps"
 )]
 
+mod prove;
 mod sample;
 mod test;
 mod tidy;
@@ -21,6 +22,7 @@ const USAGE: &str = "usage: cargo xtask <task>
 tasks:
   sample builds adsum, imports the committed sample and reports it
   test   every gate, then every test; ends with `N passed, M failed`
+  prove  the proofs at full figure, all or by name; writes docs/proofs.md
   tidy   the rules of STYLE.md that can be checked by reading";
 
 fn main() -> ExitCode {
@@ -33,6 +35,7 @@ fn main() -> ExitCode {
     let clean = match task.as_slice() {
         ["sample"] => sample::run(&root),
         ["test"] => test::run(&root),
+        ["prove", names @ ..] => prove::run(&root, names),
         ["tidy"] => tidy::run(&root),
         _ => {
             eprintln!("{USAGE}");

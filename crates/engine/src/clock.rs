@@ -119,6 +119,11 @@ impl Clocks {
         self.line
     }
 
+    /// Whether there is an acceptance line yet: before it nothing is too old, and no key has ended.
+    pub fn line_is_drawn(&self) -> bool {
+        self.line > NEVER
+    }
+
     /// An import run begins: its clock stands at the beginning.
     pub fn import_begins(&mut self, source: &str) {
         self.imports.entry(source.to_owned()).or_insert(NEVER);

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use adsum_model::catalog::Catalog;
 use adsum_model::distinct::{COUPONS, Coupon};
-use adsum_model::id::{DedupeKey, Offset, Revision};
+use adsum_model::id::{ContentHash, DedupeKey, Offset, Revision};
 use adsum_model::ledger::{LedgerColumn, LedgerCounts};
 use adsum_model::rows::{EventRow, RowFlags, Rows};
 use adsum_model::state::{DedupeRecord, QuarantineEntry, QuarantineReason};
@@ -58,6 +58,23 @@ pub struct Prior {
     pub records: Vec<Option<DedupeRecord>>,
     /// For each offset its entry in quarantine.
     pub quarantine: Vec<Option<QuarantineEntry>>,
+    /// What the raw events say of the keys of replays.
+    pub ended: Arc<Ended>,
+}
+
+/// The contents that were counted under keys, in the raw events: keys that have ended included.
+#[derive(Clone, Debug)]
+pub struct Ended {
+    /// By key.
+    pub contents: hashbrown::HashMap<DedupeKey, Vec<ContentHash>>,
+    /// Whether the raw events reach back to the beginning; without them a replay that meets nothing is refused.
+    pub complete: bool,
+}
+
+impl Default for Ended {
+    fn default() -> Self {
+        Self { contents: hashbrown::HashMap::new(), complete: true }
+    }
 }
 
 /// What a frame changed in one shard.
@@ -196,7 +213,8 @@ impl Shard {
             let dimensions = &batch.dimensions[i as usize * self.dimensions..(i as usize + 1) * self.dimensions];
             if row.flags.has(RowFlags::REPLAY) {
                 let entry = entries.next().copied().flatten();
-                self.replay(context, row, dimensions, offset, committed, entry, &mut effects)?;
+                let found = Found { committed, entry, ended: &prior.ended };
+                self.replay(context, row, dimensions, offset, found, &mut effects)?;
             } else {
                 self.event(context, row, dimensions, offset, committed, &mut effects)?;
             }
@@ -243,18 +261,18 @@ impl Shard {
     }
 
     /// A replay moves one event from quarantined to what it then is: age is waived, the future is checked again.
-    #[allow(clippy::too_many_arguments, reason = "the parts of one step, named")]
+    /// An event that was counted under a key that has ended since is found in the raw events; where those are gone a
+    /// replay that meets no other is refused.
     fn replay(
         &mut self,
         context: &FrameContext,
         row: &EventRow,
         dimensions: &[Symbol],
         offset: Offset,
-        committed: Option<DedupeRecord>,
-        entry: Option<QuarantineEntry>,
+        found: Found<'_>,
         effects: &mut Effects,
     ) -> Result<(), FoldError> {
-        let held = self.quarantine.get(&row.target).copied().unwrap_or(entry);
+        let held = self.quarantine.get(&row.target).copied().unwrap_or(found.entry);
         let counts = effects.counts(row.source, row.received_at);
         counts.add(LedgerColumn::Replays, 1);
         let Some(held) = held.filter(|e| e.reason != QuarantineReason::Rejected) else {
@@ -267,8 +285,13 @@ impl Shard {
         } else if !import && is_future(row.occurred_at, context.appended_at, &context.rules) {
             Outcome::Quarantined(QuarantineReason::Future)
         } else {
-            self.judge(row, committed, None)
+            self.judge_against_all(row, found.committed, found.ended)
         };
+        let is_first = matches!(outcome, Outcome::First) && !row.flags.has(RowFlags::NO_DEDUPE);
+        if is_first && !found.ended.complete {
+            counts.add(LedgerColumn::ReplaysRefused, 1);
+            return Ok(());
+        }
         counts.quarantine(held.reason, -1);
         match outcome {
             Outcome::Quarantined(reason) => {
@@ -305,6 +328,24 @@ impl Shard {
             Some(first) if first.content == row.content => Outcome::Duplicate,
             Some(_) => Outcome::Quarantined(QuarantineReason::Conflict),
             None => Outcome::First,
+        }
+    }
+
+    /// As [`Self::judge`] without a line, against the raw events too: one counted event with the same content makes a
+    /// duplicate, whatever has been counted under the key since.
+    fn judge_against_all(&self, row: &EventRow, committed: Option<DedupeRecord>, ended: &Ended) -> Outcome {
+        let outcome = self.judge(row, committed, None);
+        match (&outcome, ended.contents.get(&row.key)) {
+            (Outcome::First | Outcome::Quarantined(QuarantineReason::Conflict), Some(contents))
+                if !row.flags.has(RowFlags::NO_DEDUPE) =>
+            {
+                if contents.contains(&row.content) {
+                    Outcome::Duplicate
+                } else {
+                    Outcome::Quarantined(QuarantineReason::Conflict)
+                }
+            }
+            _ => outcome,
         }
     }
 
@@ -392,6 +433,13 @@ impl Coupons {
         }
         *known
     }
+}
+
+/// What was found for one replay.
+struct Found<'a> {
+    committed: Option<DedupeRecord>,
+    entry: Option<QuarantineEntry>,
+    ended: &'a Ended,
 }
 
 enum Outcome {

@@ -11,4 +11,4 @@ mod dedupe;
 mod fold;
 
 pub use clock::{Clocks, Rules, Seen};
-pub use fold::{Delta, Effects, FoldError, FrameContext, Lookups, Prior, Shard};
+pub use fold::{Delta, Effects, Ended, FoldError, FrameContext, Lookups, Prior, Shard};

@@ -281,11 +281,6 @@ impl Projector {
         event_type_in(&self.types, name)
     }
 
-    /// The symbol of an event type's name.
-    pub(crate) fn event_type_symbol(&self, event_type: EventTypeIx) -> Symbol {
-        self.types[event_type.index()].0
-    }
-
     /// The fields that the dedupe key of such an event is made of, as bits by field.
     pub(crate) fn key_bits(&mut self, source: Symbol, event_type: EventTypeIx, at: EventTime) -> u128 {
         let plans = self.plans_of(source, event_type);

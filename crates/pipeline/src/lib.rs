@@ -7,6 +7,7 @@
 mod error;
 mod imports;
 mod limits;
+mod raw;
 mod step;
 mod tables;
 

@@ -1,16 +1,16 @@
 //! One step of the loop, checkpoints, and the way back after a restart.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::ControlFlow;
 use std::sync::Arc;
 
-use adsum_engine::{Clocks, Effects, FrameContext, Lookups, Prior, Rules, Seen, Shard};
-use adsum_log::{Frame, LogView};
+use adsum_engine::{Clocks, Effects, Ended, FrameContext, Lookups, Prior, Rules, Seen, Shard};
+use adsum_log::{EventLog, Frame};
 use adsum_model::catalog::Catalog;
 use adsum_model::hash::Secret;
 use adsum_model::id::{FrameSeq, Offset, Position, Revision};
 use adsum_model::ledger::{LEDGER_COLUMNS, LedgerColumn, LedgerCounts};
-use adsum_model::rows::{Control, Projector, Rows};
+use adsum_model::rows::{Control, Projector, RowFlags, Rows};
 use adsum_model::state::{Checkpoint, QuarantineEntry, QuarantineReason, SmallState};
 use adsum_model::symbol::Symbol;
 use adsum_model::table::TableRows;
@@ -20,6 +20,7 @@ use adsum_store::{AggregateStore, StateHash};
 use crate::error::PipelineError;
 use crate::imports::Imports;
 use crate::limits::Limits;
+use crate::raw::{self, RawEvents};
 use crate::tables::{DIMENSION_DAYS, shard_table};
 
 /// When a checkpoint is due: at the first frame after which either is reached.
@@ -98,6 +99,7 @@ pub struct Pipeline<S> {
     ledger: BTreeMap<(Symbol, i64), (LedgerCounts, Revision)>,
     quarantined: Vec<QuarantineEntry>,
     released: Vec<Offset>,
+    raw: Option<RawEvents>,
 }
 
 impl<S: AggregateStore> Pipeline<S> {
@@ -138,6 +140,7 @@ impl<S: AggregateStore> Pipeline<S> {
             ledger: BTreeMap::new(),
             quarantined: Vec::new(),
             released: Vec::new(),
+            raw: None,
             catalog,
             store,
             executor,
@@ -145,14 +148,16 @@ impl<S: AggregateStore> Pipeline<S> {
         })
     }
 
-    /// Folds the frames of the log that the store has not committed, and checkpoints as it goes. `progress` hears
-    /// after each frame how many records it had.
+    /// Folds the frames of the log that the store has not committed, and checkpoints as it goes; from then on replays
+    /// look keys up in that log. It comes before the first step. `progress` hears after each frame how many records it
+    /// had.
     pub fn recover(
         &mut self,
-        log: &dyn LogView,
+        log: &dyn EventLog,
         secret: Secret,
         mut progress: impl FnMut(u64),
     ) -> Result<(), PipelineError> {
+        self.raw = Some(RawEvents::new(log.view(), secret));
         let mut projector = Projector::new(self.catalog.clone(), secret);
         let mut reader = log.read(self.through.seq)?;
         let mut frame = Frame::default();
@@ -185,9 +190,10 @@ impl<S: AggregateStore> Pipeline<S> {
             bases.push(next);
             next = next.plus(u64::from(batch.records));
         }
+        let ended = Arc::new(self.ended_keys(meta.seq, batches)?);
         let store = &self.store;
         self.executor.each(&mut self.slots, &|slot| {
-            slot.result = Some(fold_shard(store, slot, &context, batches, &bases));
+            slot.result = Some(fold_shard(store, slot, &context, batches, &bases, &ended));
         });
         let mut frame_counts: Vec<(Symbol, LedgerCounts)> = Vec::new();
         let mut seen = Seen::default();
@@ -243,6 +249,24 @@ impl<S: AggregateStore> Pipeline<S> {
         self.revision = revision;
         self.frames_waiting += 1;
         Ok(Published { revision, counted })
+    }
+
+    /// What the raw events say of the keys of a frame's replays. Before there is a line no key has ended.
+    fn ended_keys(&self, seq: FrameSeq, batches: &[&Rows]) -> Result<Ended, PipelineError> {
+        let replays = batches.iter().flat_map(|b| &b.events).filter(|r| r.flags.has(RowFlags::REPLAY));
+        let keys: BTreeSet<_> = replays.filter(|r| !r.flags.has(RowFlags::NO_DEDUPE)).map(|r| r.key).collect();
+        let Some(raw) = self.raw.as_ref().filter(|_| !keys.is_empty() && self.clocks.line_is_drawn()) else {
+            return Ok(Ended::default());
+        };
+        let met = raw.find(&self.catalog, &keys, seq)?;
+        let offsets: Vec<Offset> = met.iter().map(|m| m.offset).collect();
+        let committed = self.store.quarantined(&offsets)?;
+        let is_held = |i: usize| {
+            let offset = offsets[i];
+            let waiting = || self.quarantined.iter().any(|e| e.offset == offset);
+            !self.released.contains(&offset) && (committed[i].is_some() || waiting())
+        };
+        Ok(raw::ended(met, is_held, raw.are_complete()))
     }
 
     fn add_to_ledger(
@@ -384,8 +408,10 @@ fn fold_shard<S: AggregateStore>(
     context: &FrameContext,
     batches: &[&Rows],
     bases: &[Offset],
+    ended: &Arc<Ended>,
 ) -> Result<Effects, PipelineError> {
     let ShardSlot { shard, lookups, prior, .. } = slot;
+    prior.ended = ended.clone();
     shard.keys(batches, lookups);
     store.lookup(&lookups.keys, &mut prior.records)?;
     prior.quarantine = store.quarantined(&lookups.quarantine)?;

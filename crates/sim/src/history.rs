@@ -163,17 +163,17 @@ fn draw_setup(random: &mut Random) -> Setup {
         limit: random.between(2, 5) as u32,
         doc: String::new(),
     };
-    let rollups = random.pick(&[
+    let rollups = [
         vec![strings(&["campaignId", "country"]), strings(&["section", "site", "deviceType"])],
         vec![strings(&["site"])],
         vec![strings(&["campaignId", "adId", "section"]), strings(&["country"]), strings(&["publisherId", "site"])],
-    ]);
+    ];
     let catalog = CatalogSpec {
         dimensions: vec![section, site],
         required: random
             .pick(&[strings(&["eventId", "eventType", "occurredAt", "campaignId"]), strings(&["eventType", "occurredAt"])])
             .clone(),
-        rollups: rollups.clone(),
+        rollups: random.pick(&rollups).clone(),
         dedupe: draw_dedupe(random),
         bucket_seconds: *random.pick(&[60, 60, 10, 1]),
         ..CatalogSpec::default()
@@ -244,6 +244,8 @@ struct Drawer<'a> {
     now: i64,
     /// Events sent so far.
     events: Vec<(String, Map<String, Value>)>,
+    /// How many event ids there are: few, and keys are used again.
+    ids: u64,
     import: Option<(String, String)>,
     import_line: u64,
     runs: u64,
@@ -252,7 +254,8 @@ struct Drawer<'a> {
 impl<'a> Drawer<'a> {
     fn new(random: &'a mut Random, setup: &'a Setup) -> Self {
         let now = BEGIN * SECOND + random.between(0, 600 * SECOND);
-        Self { random, setup, now, events: Vec::new(), import: None, import_line: 0, runs: 0 }
+        let ids = *random.pick(&[40, 300, 5_000]);
+        Self { random, setup, now, events: Vec::new(), ids, import: None, import_line: 0, runs: 0 }
     }
 
     fn steps(&mut self) -> Vec<Step> {
@@ -317,7 +320,7 @@ impl<'a> Drawer<'a> {
         let at = self.now;
         let Some((source, run)) = self.import.clone() else {
             self.runs += 1;
-            let source = (*self.random.pick(&["history", "history", "web"])).to_owned();
+            let source = (*self.random.pick(&["history", "archive"])).to_owned();
             let run = format!("im_{}", self.runs);
             self.import = Some((source.clone(), run.clone()));
             return Step::Send { at, entries: vec![Entry::Import { source, run, mark: ImportMark::Begin, at }] };
@@ -398,7 +401,7 @@ impl<'a> Drawer<'a> {
         let kind = *self.random.pick(&["impression", "impression", "click", "conversion"]);
         event.insert("eventType".to_owned(), json!(kind));
         event.insert("occurredAt".to_owned(), json!(self.occurred_at()));
-        event.insert("eventId".to_owned(), json!(format!("e{}", self.random.below(60))));
+        event.insert("eventId".to_owned(), json!(format!("e{}", self.random.below(self.ids))));
         if self.random.percent(90) {
             event.insert("campaignId".to_owned(), json!(*self.random.pick(&["c1", "c2", "c3", "c4"])));
         }

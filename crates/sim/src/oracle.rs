@@ -245,6 +245,8 @@ impl Oracle<'_> {
 
     fn count(&mut self, event: &Event) {
         self.ledger(&event.source, event.received_at, "counted", 1);
+        // Off per source: the ledger then says so.
+        self.ledger(&event.source, event.received_at, "withoutDedupe", i64::from(event.key.is_none()));
         if let Some(key) = &event.key {
             self.counted.entry(key.clone()).or_default().push(Counted {
                 content: event.content.clone(),

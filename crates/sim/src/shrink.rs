@@ -26,15 +26,16 @@ pub fn shrink(history: &History, fails: &dyn Fn(&History) -> Option<String>) -> 
         });
         for i in 0..best.steps.len() {
             let Step::Send { entries, .. } = &best.steps[i] else { continue };
-            let entries = entries.clone();
             reduce(entries.len(), &mut runs, &mut |kept| {
-                let fewer: Vec<Entry> = kept.iter().map(|k| entries[*k].clone()).collect();
                 keep_if_failing(&mut best, &mut what, fails, |h| {
                     if let Step::Send { entries, .. } = &mut h.steps[i] {
-                        *entries = fewer;
+                        *entries = kept.iter().map(|k| entries[*k].clone()).collect();
                     }
                 })
             });
+        }
+        for i in 0..best.steps.len() {
+            simpler_replay(i, &mut best, &mut what, fails);
         }
         for i in 0..best.returns.len() {
             keep_if_failing(&mut best, &mut what, fails, |h| h.returns[i].again = None);
@@ -43,8 +44,23 @@ pub fn shrink(history: &History, fails: &dyn Fn(&History) -> Option<String>) -> 
             h.first.workers = 1;
             h.returns.iter_mut().for_each(|r| r.start.workers = 1);
         });
-        if size(&best) == before || runs >= RUNS_MAX {
+        if size(&best) >= before || runs >= RUNS_MAX {
             return (best, what);
+        }
+    }
+}
+
+/// Replays one entry, an early one, instead of several by far places that shift with every step left out.
+fn simpler_replay(i: usize, best: &mut History, what: &mut String, fails: &dyn Fn(&History) -> Option<String>) {
+    let Step::Replay { at, held, any } = best.steps[i].clone() else { return };
+    if held.len() + any.len() == 1 && held.iter().chain(&any).all(|n| *n < 8) {
+        return;
+    }
+    for n in 0..8 {
+        for (held, any) in [(vec![n], Vec::new()), (Vec::new(), vec![n])] {
+            if keep_if_failing(best, what, fails, |h| h.steps[i] = Step::Replay { at, held, any }) {
+                return;
+            }
         }
     }
 }
@@ -74,8 +90,8 @@ fn keep_if_failing(
     }
 }
 
-/// Leaves out chunks of halving size of `count` things while `still_fails` says so for the rest. Places are those of
-/// the things at the beginning, as `still_fails` sees them: it must map them itself after each success.
+/// Leaves out chunks of halving size of `count` things while `still_fails` says so for the rest, which it names by
+/// their places among those that are left.
 fn reduce(count: usize, runs: &mut usize, still_fails: &mut dyn FnMut(&[usize]) -> bool) {
     let mut left = count;
     let mut chunk = count.div_ceil(2);

@@ -180,35 +180,56 @@ fn lookups(bench: &Bench, store: &EmbeddedStore, per_run: u64, what: &str) -> Re
     ask(&format!("look-up, all present, {what}"), &|i| key(i % per_run, i % 4), COUNT)
 }
 
+/// The keys of one flush.
+const RUN_KEYS: u64 = 2_000_000;
+
+fn flush_keys(store: &EmbeddedStore, run: u64) -> impl FnOnce() -> Result<(), StoreError> + '_ {
+    let record = move |i: u64| DedupeRecord {
+        key: DedupeKey::new(key(i, run)),
+        content: ContentHash::new(i),
+        occurred_at: EventTime::from_micros(1_700_000_000_000_000),
+        offset: Offset::new(run * RUN_KEYS + i),
+        import: false,
+    };
+    // As two workers hand them over.
+    let dedupe = vec![(0..RUN_KEYS / 2).map(record).collect(), (RUN_KEYS / 2..RUN_KEYS).map(record).collect()];
+    let checkpoint = Checkpoint { through: at(run + 1), dedupe, ..Checkpoint::default() };
+    move || commit(store, &checkpoint)
+}
+
 fn dedupe(bench: &Bench, millions: u64) -> Result<(), StoreError> {
-    let per_run = millions * 1_000_000 / 4;
     let store = bench.open()?;
     for run in 0..4 {
-        let record = |i: u64| DedupeRecord {
-            key: DedupeKey::new(key(i, run)),
-            content: ContentHash::new(i),
-            occurred_at: EventTime::from_micros(1_700_000_000_000_000),
-            offset: Offset::new(run * per_run + i),
-            import: false,
-        };
-        // As two workers hand them over.
-        let dedupe = vec![(0..per_run / 2).map(record).collect(), (per_run / 2..per_run).map(record).collect()];
-        let checkpoint = Checkpoint { through: at(run + 1), dedupe, ..Checkpoint::default() };
-        bench.time(&format!("flush of {per_run} keys, a key"), per_run, || commit(&store, &checkpoint))?;
+        bench.time(&format!("flush of {RUN_KEYS} keys, a key"), RUN_KEYS, flush_keys(&store, run))?;
     }
-    lookups(bench, &store, per_run, "4 runs")?;
+    lookups(bench, &store, RUN_KEYS, "4 runs")?;
     println!("{}, {:?}", peak_mb(), store.stats());
-    bench.time("state hash, a key", 4 * per_run, || store.state_hash(None))?;
-    while let Some(plan) = store.merge_due() {
-        bench.time("merge of 4 runs, a key", 4 * per_run, || {
-            let written = store.merge(&plan)?;
-            store.publish(written)
+    bench.time("state hash, a key", 4 * RUN_KEYS, || store.state_hash(None))?;
+    let merge = || {
+        let Some(plan) = store.merge_due() else { return Ok(false) };
+        let written = store.merge(&plan)?;
+        store.publish(written)?;
+        Ok::<bool, StoreError>(true)
+    };
+    bench.time("merge of 4 runs, a key", 4 * RUN_KEYS, merge)?;
+    lookups(bench, &store, RUN_KEYS, "1 run")?;
+    println!("{}, {:?}", peak_mb(), store.stats());
+    let runs = millions * 1_000_000 / RUN_KEYS;
+    if runs > 4 {
+        // The keys are drawn within, at about 20 ns each.
+        bench.time("flushes and merges of all others, a key", (runs - 4) * RUN_KEYS, || {
+            for run in 4..runs {
+                flush_keys(&store, run)()?;
+                while merge()? {}
+            }
+            Ok::<(), StoreError>(())
         })?;
+        println!("{}, {:?}", peak_mb(), store.stats());
+        lookups(bench, &store, RUN_KEYS, "all keys")?;
     }
-    lookups(bench, &store, per_run, "1 run")?;
-    println!("{}, {:?}", peak_mb(), store.stats());
     drop(store);
-    bench.time("open, a key", 4 * per_run, || bench.open())?;
+    bench.time("open, a key", runs.max(4) * RUN_KEYS, || bench.open())?;
+    println!("{}", peak_mb());
     Ok(())
 }
 
@@ -257,6 +278,9 @@ fn scan(
     Ok((rows, sum))
 }
 
+/// How often a short scan is repeated: the processor's time is told in ticks.
+const CALLS: u64 = 100;
+
 fn scans(bench: &Bench, store: &EmbeddedStore, stored: u64, what: &str) -> Result<(), StoreError> {
     scan(store, BucketRange::new(BucketStart::from_seconds(0), BucketStart::from_seconds(1)), &[], &[])?;
     let (rows, sum) =
@@ -264,13 +288,13 @@ fn scans(bench: &Bench, store: &EmbeddedStore, stored: u64, what: &str) -> Resul
     println!("    {rows} rows, {sum} impressions");
     let allowed = vec![Some("camp_17".to_owned())];
     let filter = [KeyFilter { column: 0, allowed }];
-    let (rows, _) =
-        bench.time(&format!("one campaign, {what}, a call"), 1, || scan(store, BucketRange::ALL, &filter, &[]))?;
-    println!("    {rows} rows");
+    let calls =
+        |range| (0..CALLS).try_fold(0, |rows, _| Ok::<u64, StoreError>(rows + scan(store, range, &filter, &[])?.0));
+    let rows = bench.time(&format!("one campaign, {what}, a call"), CALLS, || calls(BucketRange::ALL))?;
+    println!("    {} rows", rows / CALLS);
     let minute = BucketRange::new(BucketStart::from_seconds(1_700_000_160), BucketStart::from_seconds(1_700_000_220));
-    let (rows, _) =
-        bench.time(&format!("one campaign and minute, {what}, a call"), 1, || scan(store, minute, &filter, &[]))?;
-    println!("    {rows} rows");
+    let rows = bench.time(&format!("one campaign and minute, {what}, a call"), CALLS, || calls(minute))?;
+    println!("    {} rows", rows / CALLS);
     Ok(())
 }
 

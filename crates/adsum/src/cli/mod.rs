@@ -112,7 +112,10 @@ fn run(cli: Cli) -> Result<()> {
             Ok(())
         }
         Command::Completions { shell } => {
-            clap_complete::generate(shell, &mut Cli::command(), "adsum", &mut io::stdout());
+            // Into memory first: the generator panics where a reader has left.
+            let mut script = Vec::new();
+            clap_complete::generate(shell, &mut Cli::command(), "adsum", &mut script);
+            io::stdout().write_all(&script)?;
             Ok(())
         }
     }

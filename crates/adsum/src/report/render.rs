@@ -80,11 +80,13 @@ impl<W: Write> Renderer<W> {
                 self.table.add_row(cells);
             }
             Format::Json | Format::Ndjson => {
-                if self.format == Format::Json && self.rows > 0 {
-                    self.out.write_all(b",")?;
+                if self.format == Format::Json {
+                    self.out.write_all(if self.rows > 0 { b",\n" } else { b"\n" })?;
                 }
-                self.out.write_all(b"\n")?;
-                serde_json::to_writer(&mut self.out, &object(report, row, ctr))?;
+                write!(self.out, "{}", object(report, row, ctr))?;
+                if self.format == Format::Ndjson {
+                    self.out.write_all(b"\n")?;
+                }
             }
         }
         self.rows += 1;
@@ -126,7 +128,6 @@ impl<W: Write> Renderer<W> {
                     writeln!(self.out, "{name}: {text}")?;
                 }
             }
-            Format::Ndjson if self.rows > 0 => writeln!(self.out)?,
             Format::Csv | Format::Ndjson => {}
         }
         self.out.flush()?;

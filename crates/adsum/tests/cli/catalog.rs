@@ -38,18 +38,38 @@ const CASES: &[Case] = &[
         &[],
     ),
     ("a schema version more", |c| c["schemaVersions"] = json!([1, 2]), &[]),
-    ("an id reused", |c| entry(c, "dimensions", "siteSection")["name"] = json!("tier"), &["1000", "siteSection", "tier"]),
+    (
+        "an id reused",
+        |c| entry(c, "dimensions", "siteSection")["name"] = json!("tier"),
+        &["1000", "siteSection", "tier"],
+    ),
     ("another id", |c| entry(c, "dimensions", "siteSection")["id"] = json!(1001), &["siteSection", "1000"]),
-    ("taken from elsewhere", |c| entry(c, "dimensions", "siteSection")["from"] = json!("part"), &["siteSection", "part"]),
+    (
+        "taken from elsewhere",
+        |c| entry(c, "dimensions", "siteSection")["from"] = json!("part"),
+        &["siteSection", "part"],
+    ),
     ("a dimension dropped", |c| remove(c, "dimensions", "siteSection"), &["siteSection", "dropped"]),
     ("a built-in dimension dropped", |c| remove(c, "dimensions", "country"), &["country", "dropped"]),
     ("an event type dropped", |c| remove(c, "eventTypes", "viewable"), &["viewable", "dropped"]),
-    ("an event type's id reused", |c| entry(c, "eventTypes", "viewable")["name"] = json!("seen"), &["viewable", "seen"]),
+    (
+        "an event type's id reused",
+        |c| entry(c, "eventTypes", "viewable")["name"] = json!("seen"),
+        &["viewable", "seen"],
+    ),
     ("a count renamed", |c| entry(c, "eventTypes", "viewable")["plural"] = json!("seen"), &["viewable", "seen"]),
     ("a metric dropped", |c| remove(c, "metrics", "spendMicros"), &["spendMicros", "dropped"]),
-    ("a metric's kind changed", |c| entry(c, "metrics", "spendMicros")["kind"] = json!("count"), &["spendMicros", "count"]),
+    (
+        "a metric's kind changed",
+        |c| entry(c, "metrics", "spendMicros")["kind"] = json!("count"),
+        &["spendMicros", "count"],
+    ),
     ("a field's type changed", |c| entry(c, "fields", "priceMicros")["type"] = json!("text"), &["priceMicros", "text"]),
-    ("no content any more", |c| entry(c, "fields", "priceMicros")["content"] = json!(false), &["priceMicros", "content"]),
+    (
+        "no content any more",
+        |c| entry(c, "fields", "priceMicros")["content"] = json!(false),
+        &["priceMicros", "content"],
+    ),
     ("a schema version dropped", |c| c["schemaVersions"] = json!([2]), &["schema version 1"]),
     ("buckets of another length", |c| c["bucketSeconds"] = json!(10), &["bucket_seconds", "60", "10"]),
 ];
@@ -97,7 +117,9 @@ fn configurations_are_compared_as_they_are() {
 fn what_is_shown() {
     let place = Place::new();
     let table = place.run(&["catalog", "show"]).ok();
-    for word in ["campaignId", "impressions", "spendMicros", "campaignId x publisherId x country x deviceType", "occurredAt"] {
+    for word in
+        ["campaignId", "impressions", "spendMicros", "campaignId x publisherId x country x deviceType", "occurredAt"]
+    {
         assert!(table.contains(word), "{word}");
     }
     assert!(!table.contains('$'), "what only adsum writes is not shown");

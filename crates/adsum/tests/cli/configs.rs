@@ -147,17 +147,14 @@ fn names_values_times_and_dimensions() {
     let at = |second: u32| format!("2026-11-20T10:00:{second:02}Z");
     // 1795168812.345 is 2026-11-20T10:00:12.345Z.
     let sections = report(&place, "siteSection,tier", &["siteSection", "tier", "impressions", "viewables"]);
-    let want = [
-        format!("{} null gold 1 1", at(10)),
-        format!("{} home gold 2 0", at(10)),
-        format!("{} null gold 1 0", at(20)),
-    ];
+    let want =
+        [format!("{} null gold 1 1", at(10)), format!("{} home gold 2 0", at(10)), format!("{} null gold 1 0", at(20))];
     assert_eq!(sections, want);
     let brands = report(&place, "brand,country", &["brand", "country", "impressions"]);
-    // The third value of a dimension with a limit of two counts as other.
+    // The third value of a dimension with a limit of two counts as other; what stands for a missing one is a value.
     let want = [
         format!("{} acme GB 1", at(10)),
-        format!("{} b2 US 1", at(10)),
+        format!("{} other US 1", at(10)),
         format!("{} none null 0", at(10)),
         format!("{} none GB 1", at(10)),
         format!("{} other null 1", at(20)),
@@ -189,8 +186,7 @@ fn rules_that_say_which_events_are_the_same() {
         click("4", "imp_2", "1").with("campaignId", "clicks"),
         click("5", "imp_3", "1").without("clickOrdinal"),
     ];
-    let want =
-        Figures { received: 6, rejected: 1, counted: 3, duplicates: 1, conflicts: 1, quarantined: 1 };
+    let want = Figures { received: 6, rejected: 1, counted: 3, duplicates: 1, conflicts: 1, quarantined: 1 };
     assert_eq!(import(&place, "app", &clicks), want);
 
     // Two sources of one group share their keys; a third one has its own rule.
@@ -217,8 +213,7 @@ fn rules_that_say_which_events_are_the_same() {
         sale("s4", "1795172400000", "7"),
         sale("s5", "1795172400000", "7").without("userId"),
     ];
-    let want =
-        Figures { received: 5, rejected: 1, counted: 2, duplicates: 1, conflicts: 1, quarantined: 1 };
+    let want = Figures { received: 5, rejected: 1, counted: 2, duplicates: 1, conflicts: 1, quarantined: 1 };
     assert_eq!(import(&place, "app", &sales), want);
 }
 
@@ -234,16 +229,20 @@ fn campaigns_currencies_and_what_they_pay_for() {
         priced("4", "view", "5").with("currency", "EUR"),
         // Of a campaign that pays for clicks; the campaign is found from the ad.
         priced("5", "view", "100").without("campaignId").with("adId", "ad_7"),
-        priced("6", "click", "11").without("campaignId").with("adId", "ad_8").with("impressionId", "i").with_json("clickOrdinal", "1"),
+        priced("6", "click", "11")
+            .without("campaignId")
+            .with("adId", "ad_8")
+            .with("impressionId", "i")
+            .with_json("clickOrdinal", "1"),
         priced("7", "view", "3").with("campaignId", "nobody"),
         priced("8", "view", "3").without("campaignId"),
         sale.clone().with("adId", "ad_1").with("userId", "u_1"),
     ];
-    let want =
-        Figures { received: 9, rejected: 2, counted: 6, duplicates: 0, conflicts: 0, quarantined: 1 };
+    let want = Figures { received: 9, rejected: 2, counted: 6, duplicates: 0, conflicts: 0, quarantined: 1 };
     assert_eq!(import(&place, "app", &events), want);
     let rows = place.report(&["--config", "all.toml", "--granularity", "day", "--by", "campaignId"]);
-    let names = ["campaignId", "currency", "impressions", "clicks", "conversions", "spendMicros", "valueMicros", "unpriced"];
+    let names =
+        ["campaignId", "currency", "impressions", "clicks", "conversions", "spendMicros", "valueMicros", "unpriced"];
     assert_eq!(
         lines(&rows, &names),
         [
@@ -259,8 +258,9 @@ fn campaigns_currencies_and_what_they_pay_for() {
 #[test]
 fn small_steps_end_where_great_ones_do() {
     let place = place();
-    let events: Vec<Event> =
-        (0..500).map(|i| sent(&format!("e{i}")).with_json("ts", &(1_795_168_800_000_u64 + i * 977).to_string())).collect();
+    let events: Vec<Event> = (0..500)
+        .map(|i| sent(&format!("e{i}")).with_json("ts", &(1_795_168_800_000_u64 + i * 977).to_string()))
+        .collect();
     assert_eq!(import(&place, "app", &events).counted, 500);
     let small = place.report(&["--config", "all.toml", "--granularity", "minute", "--by", "campaignId"]);
     let segments = std::fs::read_dir(place.path("data/log")).unwrap().count();

@@ -21,8 +21,7 @@ fn events() -> String {
     ])
 }
 
-const WANT: Figures =
-    Figures { received: 9, rejected: 0, counted: 4, duplicates: 2, conflicts: 3, quarantined: 3 };
+const WANT: Figures = Figures { received: 9, rejected: 0, counted: 4, duplicates: 2, conflicts: 3, quarantined: 3 };
 
 /// The entries of `quarantine list`.
 fn entries(place: &Place, args: &[&str]) -> Vec<Value> {

@@ -11,15 +11,13 @@ use crate::events::{Random, many};
 use crate::place::{Figures, Imported, Place, Run};
 
 /// Small frames and frequent checkpoints, so that a kill finds many states.
-const SMALL_STEPS: &str = "\
-[import]
-chunk_bytes = 32768
-frame_bytes = 131072
-[checkpoint]
-frames = 7
-[log]
-segment_bytes = 1000000
-";
+fn small_steps(frame_bytes: usize) -> String {
+    format!(
+        "[import]\nchunk_bytes = {}\nframe_bytes = {frame_bytes}\n\
+         [checkpoint]\nframes = 7\n[log]\nsegment_bytes = 1000000\n",
+        frame_bytes / 4
+    )
+}
 
 /// The most kills that one data directory stands before its import may end.
 const KILLS_PER_TRIAL_MAX: u64 = 6;
@@ -30,6 +28,8 @@ pub struct Trials<'a> {
     pub files: &'a [&'a str],
     /// The figures of an import that nobody kills.
     pub want: Figures,
+    /// Bytes of text in a frame of the log: the fewer, the more moments there are to be killed in.
+    pub frame_bytes: usize,
     /// How many kills there are at least.
     pub kills: usize,
     /// Of the random sequence.
@@ -50,8 +50,7 @@ enum Ended {
 
 /// Kills the import once the log has grown to `at_bytes`.
 fn kill_at(place: &Place, args: &[&str], at_bytes: u64) -> Ended {
-    let mut child: Child =
-        place.command(args).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let mut child: Child = place.command(args).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
     while child.try_wait().unwrap().is_none() {
         if log_bytes(place) >= at_bytes {
             child.kill().unwrap();
@@ -71,9 +70,9 @@ fn arguments<'a>(workers: &'a str, files: &[&'a str]) -> Vec<&'a str> {
     [&["import", "--json", "--config", "small-steps.toml", "--workers", workers], files].concat()
 }
 
-fn place() -> Place {
+fn place(frame_bytes: usize) -> Place {
     let place = Place::new();
-    place.write("small-steps.toml", SMALL_STEPS);
+    place.write("small-steps.toml", small_steps(frame_bytes));
     place
 }
 
@@ -81,13 +80,13 @@ fn place() -> Place {
 /// kills hit a running import.
 pub fn killed_imports(trials: &Trials<'_>, check: &dyn Fn(&Place)) -> usize {
     let mut random = Random::new(trials.seed);
-    let whole = place();
+    let whole = place(trials.frame_bytes);
     assert_eq!(Imported::of(&whole.run(&arguments("2", trials.files)).ok()).figures, trials.want);
     let whole_bytes = log_bytes(&whole);
     let mut kills = 0;
     let mut fruitless = 0;
     while kills < trials.kills {
-        let place = place();
+        let place = place(trials.frame_bytes);
         let workers = ["1", "2", "5"][random.below(3) as usize];
         let args = arguments(workers, trials.files);
         let mut killed = 0;
@@ -109,11 +108,7 @@ pub fn killed_imports(trials: &Trials<'_>, check: &dyn Fn(&Place)) -> usize {
             assert_eq!(last.code, Some(0), "{}", last.stderr);
             Imported::of(&last.stdout)
         });
-        let all_again = Figures {
-            counted: 0,
-            duplicates: trials.want.counted + trials.want.duplicates,
-            ..trials.want
-        };
+        let all_again = Figures { counted: 0, duplicates: trials.want.counted + trials.want.duplicates, ..trials.want };
         if end.figures == all_again && killed > 0 {
             // A kill fell between the durable end of the run and its last words, which nobody can tell from a whole
             // import: all is in, and the next command takes all of it for duplicates.
@@ -150,6 +145,9 @@ fn two_files(place: &Place) -> [String; 2] {
     ["first.ndjson", "second.ndjson"].map(|name| place.path(name).to_str().unwrap().to_owned())
 }
 
+/// About fifty frames a file.
+const FRAME_BYTES: usize = 8192;
+
 const OF_TWO_FILES: Figures =
     Figures { received: 6501, rejected: 1, counted: 6000, duplicates: 333, conflicts: 167, quarantined: 167 };
 
@@ -160,7 +158,7 @@ fn two_files_killed_anywhere() {
     let whole = Place::new();
     assert_eq!(whole.import(&[&first, &second]).figures, OF_TWO_FILES);
     let want = hours(&whole);
-    let trials = Trials { files: &[&first, &second], want: OF_TWO_FILES, kills: 6, seed: 3 };
+    let trials = Trials { files: &[&first, &second], want: OF_TWO_FILES, frame_bytes: FRAME_BYTES, kills: 6, seed: 3 };
     killed_imports(&trials, &|place| {
         assert_eq!(hours(place), want);
         place.doctor(&[]);
@@ -169,7 +167,7 @@ fn two_files_killed_anywhere() {
 
 /// How many bytes of log an import of these files makes.
 fn bytes_of_log(files: &[&str]) -> u64 {
-    let place = place();
+    let place = place(FRAME_BYTES);
     place.run(&arguments("2", files)).ok();
     log_bytes(&place)
 }
@@ -177,7 +175,7 @@ fn bytes_of_log(files: &[&str]) -> u64 {
 /// Kills one import of both files while it reads the second one; none if the kill came too late.
 fn killed_in_the_second(first: &str, second: &str) -> Option<Place> {
     let at = bytes_of_log(&[first]) + 1;
-    let place = place();
+    let place = place(FRAME_BYTES);
     match kill_at(&place, &arguments("2", &[first, second]), at) {
         Ended::Killed => Some(place),
         Ended::ByItself(_) => None,

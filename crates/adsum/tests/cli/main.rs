@@ -4,6 +4,8 @@
 //! on disk. Not here: the parts by themselves; each crate proves its own.
 
 #![allow(clippy::disallowed_methods, reason = "tests write files for the program and watch the ones that it writes")]
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on fails there")]
+#![allow(clippy::print_stdout, reason = "what was skipped is said")]
 
 mod catalog;
 mod configs;

@@ -158,11 +158,7 @@ impl Imported {
         };
         assert_eq!(figure("accepted") + figures.rejected, figures.received, "{text}");
         assert_eq!(figures.counted + figures.duplicates + figures.quarantined, figure("accepted"), "{text}");
-        Self {
-            figures,
-            resumed: object["resumed"].as_bool().unwrap(),
-            run: object["run"].as_str().unwrap().to_owned(),
-        }
+        Self { figures, resumed: object["resumed"].as_bool().unwrap(), run: object["run"].as_str().unwrap().to_owned() }
     }
 }
 

@@ -39,6 +39,10 @@ fn check_name(param: &str, name: &str) -> Result<(), CatalogError> {
     if ok { Ok(()) } else { error(param, format!("{name:?} is not a name: letters, digits and _, a letter first")) }
 }
 
+/// Names of a report's row that are neither dimensions nor metrics.
+const ROW_NAMES: [&str; 7] =
+    ["bucketStart", "currency", "ctr", "isFinalized", "adjusted", "revision", "freshnessSeconds"];
+
 pub(super) fn build(spec: &CatalogSpec) -> Result<Catalog, CatalogError> {
     if spec.bucket_seconds == 0 || 60 % spec.bucket_seconds != 0 {
         return error("bucket_seconds", format!("{} does not divide 60", spec.bucket_seconds));
@@ -54,6 +58,12 @@ pub(super) fn build(spec: &CatalogSpec) -> Result<Catalog, CatalogError> {
     }
     let event_types = event_types(spec, &by_name)?;
     let columns = columns(&event_types);
+    for d in &dimensions {
+        let metric = columns.iter().any(|c| c.name == d.name) || METRICS.iter().any(|m| m.name == d.name);
+        if metric || ROW_NAMES.contains(&d.name.as_str()) {
+            return error(format!("dimensions.{}", d.name), "a column of reports has this name");
+        }
+    }
     let rollups = rollups(spec, &dimensions)?;
     let distinct_users = distinct_users(spec, &dimensions)?;
     mapping(spec, &by_name, &fields)?;

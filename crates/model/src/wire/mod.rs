@@ -3,7 +3,10 @@
 //! Invariant: a line becomes one event or one reject, never both and never nothing (blank lines are not received);
 //! the order of fields, white space and escapes change no answer. Not here: sockets, files, and what an event means.
 
+mod admit;
 mod decode;
+mod fields;
+mod keys;
 mod reject;
 mod scan;
 mod text;

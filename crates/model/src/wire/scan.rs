@@ -4,6 +4,8 @@
 //! characters, lone surrogates, leading zeros, trailing commas. Invariant: nesting is bounded by [`DEPTH_MAX`], and
 //! equal keys in one object are an error at every depth. Not here: what a field must hold.
 
+use std::borrow::Cow;
+
 use crate::hash::HashValue;
 
 /// The deepest nesting.
@@ -49,11 +51,14 @@ pub(crate) enum Kind {
 pub(crate) struct Scanner<'a> {
     pub text: &'a [u8],
     pub at: usize,
+    /// The text is known to have no byte from 0x7F on.
+    pub printable: bool,
 }
 
 impl<'a> Scanner<'a> {
+    /// Of a text that may hold any bytes of UTF-8.
     pub fn new(text: &'a [u8], at: usize) -> Self {
-        Self { text, at }
+        Self { text, at, printable: false }
     }
 
     #[inline(always)]
@@ -63,6 +68,13 @@ impl<'a> Scanner<'a> {
 
     #[inline(always)]
     pub fn skip_space(&mut self) {
+        if let Some(0..=b' ') = self.peek() {
+            self.skip_spaces();
+        }
+    }
+
+    #[inline(never)]
+    fn skip_spaces(&mut self) {
         while let Some(b' ' | b'\t' | b'\r' | b'\n') = self.peek() {
             self.at += 1;
         }
@@ -84,56 +96,57 @@ impl<'a> Scanner<'a> {
     #[inline(always)]
     pub fn string(&mut self) -> Result<Str, JsonError> {
         let start = self.at;
-        let (plain, special) = scan_plain(&self.text[start..]);
-        self.at += plain;
-        match self.peek() {
-            Some(b'"') => {
-                let end = self.at;
-                self.at += 1;
-                Ok(Str { start, end, escaped: false, special })
-            }
-            Some(b'\\') => self.string_with_escapes(start, special),
+        let end = stop_from(self.text, start);
+        self.at = end + 1;
+        match self.text.get(end) {
+            Some(b'"') => Ok(Str { start, end, escaped: false, special: self.special(start, end) }),
+            Some(b'\\') => self.string_with_escapes(start, end),
             _ => Err(JsonError::Syntax),
         }
     }
 
-    #[cold]
-    fn string_with_escapes(&mut self, start: usize, mut special: bool) -> Result<Str, JsonError> {
+    #[inline(always)]
+    fn special(&self, start: usize, end: usize) -> bool {
+        !self.printable && self.text[start..end].iter().any(|b| *b >= 0x7F)
+    }
+
+    /// Goes on behind the first backslash, which stands at `stop`.
+    #[inline(never)]
+    fn string_with_escapes(&mut self, start: usize, mut stop: usize) -> Result<Str, JsonError> {
         loop {
-            match self.peek().ok_or(JsonError::Syntax)? {
-                b'"' => {
-                    let end = self.at;
-                    self.at += 1;
-                    return Ok(Str { start, end, escaped: true, special });
+            self.at = stop + 1;
+            match self.text.get(stop) {
+                Some(b'"') => {
+                    return Ok(Str { start, end: stop, escaped: true, special: self.special(start, stop) });
                 }
-                b'\\' => {
-                    self.at += 1;
-                    match self.peek() {
-                        Some(b'"' | b'\\' | b'/' | b'b' | b'f' | b'n' | b'r' | b't') => self.at += 1,
-                        Some(b'u') => {
-                            self.at += 1;
-                            let unit = self.hex4()?;
-                            if (0xD800..0xDC00).contains(&unit) {
-                                if !(self.eat(b'\\') && self.eat(b'u')) {
-                                    return Err(JsonError::Syntax);
-                                }
-                                if !(0xDC00..0xE000).contains(&self.hex4()?) {
-                                    return Err(JsonError::Syntax);
-                                }
-                            } else if (0xDC00..0xE000).contains(&unit) {
-                                return Err(JsonError::Syntax);
-                            }
-                        }
-                        _ => return Err(JsonError::Syntax),
+                Some(b'\\') => self.escape()?,
+                _ => return Err(JsonError::Syntax),
+            }
+            stop = stop_from(self.text, self.at);
+        }
+    }
+
+    /// An escape whose backslash was eaten.
+    fn escape(&mut self) -> Result<(), JsonError> {
+        match self.peek() {
+            Some(b'"' | b'\\' | b'/' | b'b' | b'f' | b'n' | b'r' | b't') => self.at += 1,
+            Some(b'u') => {
+                self.at += 1;
+                let unit = self.hex4()?;
+                if (0xD800..0xDC00).contains(&unit) {
+                    if !(self.eat(b'\\') && self.eat(b'u')) {
+                        return Err(JsonError::Syntax);
                     }
-                }
-                b if b < 0x20 => return Err(JsonError::Syntax),
-                b => {
-                    special |= b >= 0x7F;
-                    self.at += 1;
+                    if !(0xDC00..0xE000).contains(&self.hex4()?) {
+                        return Err(JsonError::Syntax);
+                    }
+                } else if (0xDC00..0xE000).contains(&unit) {
+                    return Err(JsonError::Syntax);
                 }
             }
+            _ => return Err(JsonError::Syntax),
         }
+        Ok(())
     }
 
     fn hex4(&mut self) -> Result<u32, JsonError> {
@@ -143,6 +156,26 @@ impl<'a> Scanner<'a> {
             let digit = (b as char).to_digit(16).ok_or(JsonError::Syntax)?;
             Ok(value * 16 + digit)
         })
+    }
+
+    /// Eats an integer of 1 to 18 digits, or nothing where something else stands.
+    #[inline(always)]
+    pub fn small_integer(&mut self) -> Option<u64> {
+        let mut at = self.at;
+        let mut value = 0_u64;
+        let mut next = self.peek();
+        while let Some(digit @ b'0'..=b'9') = next {
+            value = value.wrapping_mul(10).wrapping_add(u64::from(digit - b'0'));
+            at += 1;
+            next = self.text.get(at).copied();
+        }
+        let digits = at - self.at;
+        let leading_zero = digits > 1 && self.peek() == Some(b'0');
+        if digits.wrapping_sub(1) >= 18 || leading_zero || matches!(next, Some(b'.' | b'e' | b'E')) {
+            return None;
+        }
+        self.at = at;
+        Some(value)
     }
 
     /// A number, by the grammar of RFC 8259.
@@ -262,53 +295,58 @@ impl<'a> Scanner<'a> {
     }
 }
 
-/// How many bytes come before the first quote, backslash or control character, and whether any of them is not
-/// printable ASCII.
+/// Where the first quote, backslash or control character from `at` on stands, or the text's end.
+#[inline(always)]
+fn stop_from(text: &[u8], mut at: usize) -> usize {
+    while let Some(bytes) = text.get(at..).and_then(|rest| rest.first_chunk()) {
+        let stops = stops(bytes);
+        if stops != 0 {
+            return at + stops.trailing_zeros() as usize;
+        }
+        at += 16;
+    }
+    stop_near_end(text, at)
+}
+
+/// The same where fewer than 16 bytes are left: the last 16 of the text are looked at, without those before `at`.
+#[inline(never)]
+fn stop_near_end(text: &[u8], at: usize) -> usize {
+    let Some(bytes) = text.last_chunk() else {
+        let stop = |b: &u8| matches!(b, b'"' | b'\\' | 0..0x20);
+        return text[at..].iter().position(stop).map_or(text.len(), |n| at + n);
+    };
+    match stops(bytes) >> (16 - (text.len() - at)) {
+        0 => text.len(),
+        stops => at + stops.trailing_zeros() as usize,
+    }
+}
+
+/// Which of 16 bytes are quotes, backslashes or control characters, the first lowest.
 #[cfg(target_arch = "x86_64")]
 #[inline(always)]
-fn scan_plain(text: &[u8]) -> (usize, bool) {
+fn stops(bytes: &[u8; 16]) -> u32 {
     use std::arch::x86_64::{
         __m128i, _mm_cmpeq_epi8, _mm_loadu_si128, _mm_min_epu8, _mm_movemask_epi8, _mm_or_si128, _mm_set1_epi8,
     };
-    let mut at = 0;
-    let mut special = false;
-    while at + 16 <= text.len() {
-        // SAFETY: SSE2 is part of x86_64, and the 16 bytes from `at` lie within `text`.
-        let (stops, marks) = unsafe {
-            let bytes = _mm_loadu_si128(text.as_ptr().add(at).cast::<__m128i>());
-            let quote = _mm_cmpeq_epi8(bytes, _mm_set1_epi8(b'"' as i8));
-            let slash = _mm_cmpeq_epi8(bytes, _mm_set1_epi8(b'\\' as i8));
-            let control = _mm_cmpeq_epi8(_mm_min_epu8(bytes, _mm_set1_epi8(0x1F)), bytes);
-            let del = _mm_cmpeq_epi8(bytes, _mm_set1_epi8(0x7F));
-            let stops = _mm_movemask_epi8(_mm_or_si128(_mm_or_si128(quote, slash), control)) as u32;
-            (stops, _mm_movemask_epi8(_mm_or_si128(bytes, del)) as u32)
-        };
-        if stops != 0 {
-            let n = stops.trailing_zeros();
-            special |= marks & ((1 << n) - 1) != 0;
-            return (at + n as usize, special);
-        }
-        special |= marks != 0;
-        at += 16;
+    // SAFETY: SSE2 is part of x86_64, and the load reads the 16 bytes of the array.
+    unsafe {
+        let bytes = _mm_loadu_si128(bytes.as_ptr().cast::<__m128i>());
+        let quote = _mm_cmpeq_epi8(bytes, _mm_set1_epi8(b'"' as i8));
+        let slash = _mm_cmpeq_epi8(bytes, _mm_set1_epi8(b'\\' as i8));
+        let control = _mm_cmpeq_epi8(_mm_min_epu8(bytes, _mm_set1_epi8(0x1F)), bytes);
+        _mm_movemask_epi8(_mm_or_si128(_mm_or_si128(quote, slash), control)) as u32
     }
-    let (rest, marks) = scan_plain_bytes(&text[at..]);
-    (at + rest, special | marks)
 }
 
 #[cfg(not(target_arch = "x86_64"))]
-fn scan_plain(text: &[u8]) -> (usize, bool) {
-    scan_plain_bytes(text)
+fn stops(bytes: &[u8; 16]) -> u32 {
+    let stop = |b: u8| u32::from(matches!(b, b'"' | b'\\' | 0..0x20));
+    bytes.iter().rev().fold(0, |stops, b| stops << 1 | stop(*b))
 }
 
-fn scan_plain_bytes(text: &[u8]) -> (usize, bool) {
-    let mut special = false;
-    for (i, &b) in text.iter().enumerate() {
-        if b == b'"' || b == b'\\' || b < 0x20 {
-            return (i, special);
-        }
-        special |= b >= 0x7F;
-    }
-    (text.len(), special)
+/// The text of a scanned string; copied only if it has escapes.
+pub(crate) fn unescaped(text: &[u8], s: Str) -> Cow<'_, [u8]> {
+    if s.escaped { Cow::Owned(unescape(text, s)) } else { Cow::Borrowed(&text[s.start..s.end]) }
 }
 
 /// The text of a scanned string.

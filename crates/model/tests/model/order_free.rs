@@ -45,6 +45,8 @@ fn check(config: &Config, event: &Members, seeds: &[u64]) -> Result<(), TestCase
         prop_assert_eq!(found.content, content_of(&writings[i]), "{:?}", &writings[i]);
     }
     let want = expected(event);
+    let user = want["userId"].as_str().map_or(0, |id| xxhash_rust::xxh3::xxh3_64(id.as_bytes()));
+    prop_assert_eq!(facts[0].user, user);
     for (json, writing) in door.json(&decoded.batch).iter().zip(&writings) {
         let got: Value = serde_json::from_str(json).unwrap();
         prop_assert_eq!(&got, &want, "{:?}", writing);

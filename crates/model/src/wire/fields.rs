@@ -1,0 +1,375 @@
+//! Values of known fields, from JSON into slots.
+//!
+//! Each value is checked against what its field may hold and put into the field's slot as the span that it becomes.
+//! Invariant: the usual form of a value and every other form of it give the same slot, or the same reject.
+//! Not here: what needs more than one field.
+
+use std::borrow::Cow;
+use std::sync::Arc;
+
+use super::keys::Target;
+use super::reject::{Reject, RejectCode};
+use super::scan::{JsonError, Kind, Scanner, Str, unescape, unescape_into, unescaped};
+use super::text::{has_forbidden, parse_uuid};
+use crate::catalog::{Catalog, FieldIx, FieldKind, TimeFormat};
+use crate::record::{Form, Span};
+use crate::short::{Short, ShortTable};
+use crate::symbol::{Symbol, SymbolCache};
+use crate::time::{MICROS_MAX, MICROS_MIN, parse_rfc3339};
+
+/// The most fields: presence is a number of 128 bits. The limit on dimensions keeps to it.
+pub(super) const FIELDS_MAX: usize = 128;
+
+#[cold]
+pub(super) fn from_json(error: JsonError) -> Box<Reject> {
+    match error {
+        JsonError::Syntax => Reject::new(RejectCode::InvalidJson, ""),
+        JsonError::DuplicateKey => Reject::new(RejectCode::DuplicateField, ""),
+        JsonError::TooLarge => Reject::new(RejectCode::TooLarge, ""),
+    }
+}
+
+/// An error in the value of a member: what is wrong with the value, and not with the line, names the member.
+#[cold]
+pub(super) fn within(error: JsonError, name: impl FnOnce() -> String) -> Box<Reject> {
+    let mut reject = from_json(error);
+    if reject.code != RejectCode::InvalidJson {
+        reject.param = name();
+    }
+    reject
+}
+
+/// The slots of one line, and what reading into them takes.
+pub(super) struct Fields {
+    catalog: Arc<Catalog>,
+    /// By field; what an absent field's slot holds is left over from an earlier line.
+    slots: Box<[Span; FIELDS_MAX]>,
+    /// Bytes added behind the text: unescaped strings, `$extra`.
+    pub added: Vec<u8>,
+    /// Length of the text behind which `added` will stand.
+    pub text_len: usize,
+    /// The event types of short names, and each one's symbol.
+    types: ShortTable,
+    type_symbols: Vec<Symbol>,
+}
+
+/// The first half of a slot's value and the second, see [`Form`].
+type Halves = (Form, u32, u32);
+
+fn wide(form: Form, value: u64) -> Halves {
+    (form, value as u32, (value >> 32) as u32)
+}
+
+impl Fields {
+    pub fn new(catalog: Arc<Catalog>) -> Self {
+        assert!(catalog.fields().len() <= FIELDS_MAX, "limits on dimensions keep to {FIELDS_MAX} fields");
+        let mut types = ShortTable::new(64);
+        let mut type_symbols = Vec::new();
+        for (i, t) in catalog.event_types().iter().enumerate() {
+            type_symbols.push(catalog.symbols().intern(t.name.as_bytes()));
+            if let Some(name) = Short::of(t.name.as_bytes(), 0, t.name.len()) {
+                types.insert(name, i as u32);
+            }
+        }
+        let slots = Box::new(std::array::from_fn(|i| Span::symbol(FieldIx::new(i), Symbol::NULL)));
+        Self { catalog, slots, added: Vec::new(), text_len: 0, types, type_symbols }
+    }
+
+    /// What was read for a field of this line.
+    #[inline(always)]
+    pub fn slot(&self, field: FieldIx) -> &Span {
+        &self.slots[field.index() % FIELDS_MAX]
+    }
+
+    /// Puts a value into a field's slot.
+    #[inline(always)]
+    pub fn put(&mut self, field: FieldIx, form: Form, start: u32, len: u32) {
+        self.slots[field.index() % FIELDS_MAX] = Span { field, form, start, len };
+    }
+
+    /// A reject about a field.
+    #[cold]
+    #[inline(never)]
+    pub fn about(&self, code: RejectCode, field: FieldIx) -> Box<Reject> {
+        Reject::new(code, self.catalog.field(field).name.clone())
+    }
+
+    /// Reads a known field's value into its slot; false where it is null.
+    #[inline(always)]
+    pub fn read(
+        &mut self,
+        s: &mut Scanner<'_>,
+        target: &Target,
+        cache: &mut SymbolCache,
+        uuids: &mut Vec<[u8; 16]>,
+    ) -> Result<bool, Box<Reject>> {
+        let quoted = s.peek() == Some(b'"');
+        let begin = s.at;
+        let (form, start, len) = match target.kind {
+            FieldKind::Text { max_bytes } if quoted => {
+                s.at += 1;
+                let text = s.string().map_err(from_json)?;
+                self.text(s.text, text, target, max_bytes, cache, uuids)?
+            }
+            FieldKind::Uint { max } => match s.small_integer() {
+                Some(value) if value <= max => wide(Form::Uint, value),
+                _ => return self.read_again(s, begin, target, cache),
+            },
+            FieldKind::Time if quoted => {
+                s.at += 1;
+                let text = s.string().map_err(from_json)?;
+                self.time(s.text, text, target)?
+            }
+            FieldKind::EventType if quoted => {
+                s.at += 1;
+                let text = s.string().map_err(from_json)?;
+                self.event_type(s.text, text, target)?
+            }
+            FieldKind::SchemaVersion => match s.small_integer() {
+                Some(1) => wide(Form::Uint, 1),
+                _ => return self.read_again(s, begin, target, cache),
+            },
+            _ => return self.read_with_care(s, target, cache),
+        };
+        self.put(target.field, form, start, len);
+        Ok(true)
+    }
+
+    /// Reads from its beginning what the usual way has begun.
+    #[cold]
+    fn read_again(
+        &mut self,
+        s: &mut Scanner<'_>,
+        begin: usize,
+        target: &Target,
+        cache: &mut SymbolCache,
+    ) -> Result<bool, Box<Reject>> {
+        s.at = begin;
+        self.read_with_care(s, target, cache)
+    }
+
+    /// Reads what is no usual value: rare kinds, and what the usual way left where it stood.
+    #[inline(never)]
+    fn read_with_care(
+        &mut self,
+        s: &mut Scanner<'_>,
+        target: &Target,
+        cache: &mut SymbolCache,
+    ) -> Result<bool, Box<Reject>> {
+        let field = target.field;
+        let start = s.at;
+        let (form, start, len) = match (s.peek(), target.kind) {
+            (Some(b'0'..=b'9'), FieldKind::Uint { max }) => {
+                s.number().map_err(from_json)?;
+                let value = self.integer(&s.text[start..s.at], field)?;
+                match u64::try_from(value) {
+                    Ok(value) if value <= max => wide(Form::Uint, value),
+                    _ => return Err(self.about(RejectCode::OutOfRange, field)),
+                }
+            }
+            (Some(b'"'), FieldKind::Currency) => {
+                s.at += 1;
+                let text = s.string().map_err(from_json)?;
+                let code = unescaped(s.text, text);
+                if code.len() != 3 || !code.iter().all(u8::is_ascii_uppercase) {
+                    return Err(self.about(RejectCode::InvalidCurrency, field));
+                }
+                let symbol = match &code {
+                    Cow::Borrowed(_) => cache.intern(s.text, text.start, text.end),
+                    Cow::Owned(code) => cache.intern(code, 0, code.len()),
+                };
+                (Form::Symbol, symbol.get(), 0)
+            }
+            (Some(b'0'..=b'9' | b'-'), FieldKind::Int) => {
+                s.number().map_err(from_json)?;
+                let value = self.integer(&s.text[start..s.at], field)?;
+                match (u64::try_from(value), i64::try_from(value)) {
+                    (Ok(value), Ok(_)) => wide(Form::Uint, value),
+                    (_, Ok(value)) => wide(Form::Int, value as u64),
+                    _ => return Err(self.about(RejectCode::OutOfRange, field)),
+                }
+            }
+            (Some(b'0'..=b'9' | b'-'), FieldKind::SchemaVersion) => {
+                s.number().map_err(from_json)?;
+                if &s.text[start..s.at] != b"1" {
+                    return Err(self.about(RejectCode::UnknownSchemaVersion, field));
+                }
+                wide(Form::Uint, 1)
+            }
+            (Some(b'0'..=b'9' | b'-'), FieldKind::Time) if target.mapping.is_some() => {
+                s.number().map_err(from_json)?;
+                let value = self.integer(&s.text[start..s.at], field)?;
+                self.epoch(value, target)?
+            }
+            (_, kind) => match s.value(1).map_err(|e| within(e, || self.catalog.field(field).name.clone()))? {
+                Kind::Null => return Ok(false),
+                Kind::Number if kind == FieldKind::Number => json(start, s.at),
+                Kind::Object if kind == FieldKind::Object => json(start, s.at),
+                _ if kind == FieldKind::Any => json(start, s.at),
+                _ => return Err(self.about(RejectCode::InvalidType, field)),
+            },
+        };
+        self.put(field, form, start, len);
+        Ok(true)
+    }
+
+    fn integer(&self, token: &[u8], field: FieldIx) -> Result<i128, Box<Reject>> {
+        if token.iter().any(|b| matches!(b, b'.' | b'e' | b'E')) {
+            return Err(self.about(RejectCode::InvalidType, field));
+        }
+        if token.len() > 30 {
+            return Err(self.about(RejectCode::OutOfRange, field));
+        }
+        let (negative, digits) = if token[0] == b'-' { (true, &token[1..]) } else { (false, token) };
+        let value = digits.iter().fold(0_i128, |v, b| v * 10 + i128::from(b - b'0'));
+        Ok(if negative { -value } else { value })
+    }
+
+    #[inline(always)]
+    fn text(
+        &mut self,
+        text: &[u8],
+        s: Str,
+        target: &Target,
+        bytes_max: usize,
+        cache: &mut SymbolCache,
+        uuids: &mut Vec<[u8; 16]>,
+    ) -> Result<Halves, Box<Reject>> {
+        if s.escaped || s.special || target.mapping.is_some() {
+            return self.text_with_care(text, s, target, bytes_max, cache);
+        }
+        let len = s.end - s.start;
+        if len == 0 || len > bytes_max {
+            let code = if len == 0 { RejectCode::Empty } else { RejectCode::TooLong };
+            return Err(self.about(code, target.field));
+        }
+        if target.dimension {
+            return Ok((Form::Symbol, cache.intern(text, s.start, s.end).get(), 0));
+        }
+        if len == 36
+            && let Some(uuid) = parse_uuid(&text[s.start..s.end])
+        {
+            uuids.push(uuid);
+            // Where the text stands, plus one: the projector hashes text.
+            return Ok((Form::Uuid, uuids.len() as u32 - 1, s.start as u32 + 1));
+        }
+        Ok((Form::Text, s.start as u32, len as u32))
+    }
+
+    /// Text with escapes, beyond ASCII, or under a mapping.
+    #[inline(never)]
+    fn text_with_care(
+        &mut self,
+        text: &[u8],
+        s: Str,
+        target: &Target,
+        bytes_max: usize,
+        cache: &mut SymbolCache,
+    ) -> Result<Halves, Box<Reject>> {
+        let start = self.added.len();
+        unescape_into(text, s, &mut self.added);
+        self.map_value(start, target.mapping);
+        let len = self.added.len() - start;
+        let value = &self.added[start..];
+        let code = if len == 0 {
+            Some(RejectCode::Empty)
+        } else if len > bytes_max {
+            Some(RejectCode::TooLong)
+        } else if has_forbidden(value) {
+            Some(RejectCode::ForbiddenCharacter)
+        } else {
+            None
+        };
+        if let Some(code) = code {
+            return Err(self.about(code, target.field));
+        }
+        if target.dimension {
+            let symbol = cache.intern(&self.added, start, start + len);
+            self.added.truncate(start);
+            return Ok((Form::Symbol, symbol.get(), 0));
+        }
+        // A UUID that took this way is kept as text: the same hash, some bytes more.
+        Ok((Form::Text, (self.text_len + start) as u32, len as u32))
+    }
+
+    /// Replaces the text added from `start` by what a mapping says.
+    fn map_value(&mut self, start: usize, mapping: Option<u16>) {
+        let Some(ix) = mapping else { return };
+        let values = &self.catalog.mapping()[usize::from(ix)].values;
+        if let Some((_, to)) = values.iter().find(|(from, _)| from.as_bytes() == &self.added[start..]) {
+            self.added.truncate(start);
+            self.added.extend_from_slice(to.as_bytes());
+        }
+    }
+
+    #[inline(always)]
+    fn event_type(&mut self, text: &[u8], s: Str, target: &Target) -> Result<Halves, Box<Reject>> {
+        let found = match Short::of(text, s.start, s.end) {
+            Some(name) if !s.escaped && target.mapping.is_none() => self.types.get(name).map(|i| i as usize),
+            _ => self.event_type_with_care(text, s, target.mapping),
+        };
+        let Some(event_type) = found else { return Err(self.about(RejectCode::UnknownEventType, target.field)) };
+        Ok((Form::Symbol, self.type_symbols[event_type].get(), 0))
+    }
+
+    /// An event type with escapes, under a mapping, or of a long name.
+    #[inline(never)]
+    fn event_type_with_care(&mut self, text: &[u8], s: Str, mapping: Option<u16>) -> Option<usize> {
+        let start = self.added.len();
+        unescape_into(text, s, &mut self.added);
+        self.map_value(start, mapping);
+        let found = self.catalog.event_type_named(&self.added[start..]);
+        self.added.truncate(start);
+        found.map(|event_type| event_type.index())
+    }
+
+    #[inline(always)]
+    fn time(&self, text: &[u8], s: Str, target: &Target) -> Result<Halves, Box<Reject>> {
+        if s.escaped || target.mapping.is_some() {
+            return self.time_with_care(text, s, target);
+        }
+        match parse_rfc3339(&text[s.start..s.end]) {
+            Ok(micros) => Ok(wide(Form::Time, micros as u64)),
+            Err(_) => Err(self.about(RejectCode::InvalidTime, target.field)),
+        }
+    }
+
+    /// A time with escapes or under a mapping.
+    #[inline(never)]
+    fn time_with_care(&self, text: &[u8], s: Str, target: &Target) -> Result<Halves, Box<Reject>> {
+        let bytes = unescape(text, s);
+        if self.time_format(target.mapping) != TimeFormat::Rfc3339 {
+            // Text that would be the number too: Rust reads a plus sign, JSON does not.
+            let text = std::str::from_utf8(&bytes).ok().filter(|t| !t.starts_with('+'));
+            let number = text.and_then(|t| t.parse::<i64>().ok());
+            let Some(number) = number else { return Err(self.about(RejectCode::InvalidTime, target.field)) };
+            return self.epoch(i128::from(number), target);
+        }
+        match parse_rfc3339(&bytes) {
+            Ok(micros) => Ok(wide(Form::Time, micros as u64)),
+            Err(_) => Err(self.about(RejectCode::InvalidTime, target.field)),
+        }
+    }
+
+    fn time_format(&self, mapping: Option<u16>) -> TimeFormat {
+        mapping.map_or(TimeFormat::Rfc3339, |ix| self.catalog.mapping()[usize::from(ix)].time)
+    }
+
+    fn epoch(&self, value: i128, target: &Target) -> Result<Halves, Box<Reject>> {
+        let unit_micros = match self.time_format(target.mapping) {
+            TimeFormat::Rfc3339 => return Err(self.about(RejectCode::InvalidType, target.field)),
+            TimeFormat::EpochSeconds => 1_000_000,
+            TimeFormat::EpochMillis => 1_000,
+            TimeFormat::EpochMicros => 1,
+        };
+        let micros = value.checked_mul(unit_micros).and_then(|m| i64::try_from(m).ok());
+        match micros {
+            Some(micros) if (MICROS_MIN..=MICROS_MAX).contains(&micros) => Ok(wide(Form::Time, micros as u64)),
+            _ => Err(self.about(RejectCode::InvalidTime, target.field)),
+        }
+    }
+}
+
+fn json(start: usize, end: usize) -> Halves {
+    (Form::Json, start as u32, (end - start) as u32)
+}

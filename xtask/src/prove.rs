@@ -1,0 +1,101 @@
+//! `cargo xtask prove`: the proofs at full figure. It takes hours; the test command runs each of them small.
+//!
+//! A proof is a test that reads its figure from the environment and prints lines that begin with `proved:`. The table
+//! of the last run is written to docs/proofs.md. Invariant: a proof that printed no such line has proved nothing and
+//! counts as failed.
+
+use std::fmt::Write as _;
+use std::path::Path;
+use std::process::{Command, Stdio};
+use std::time::Instant;
+
+struct Proof {
+    name: &'static str,
+    what: &'static str,
+    variable: &'static str,
+    figure: &'static str,
+    test: &'static [&'static str],
+}
+
+const PROOFS: &[Proof] = &[
+    Proof {
+        name: "kills",
+        what: "`adsum import` of the Open Bandit Dataset under SIGKILL, then run again until it ends",
+        variable: "ADSUM_KILLS",
+        figure: "50",
+        test: &["--package", "adsum", "--test", "cli", "--", "--nocapture", "kill"],
+    },
+    Proof {
+        name: "histories",
+        what: "simulated histories: lost unsynced writes, torn blocks, kills, full disks, clock jumps, 1 to 16 workers",
+        variable: "ADSUM_HISTORIES",
+        figure: "50000",
+        test: &["--package", "adsum-sim", "--test", "sim", "--", "--nocapture", "histories"],
+    },
+    Proof {
+        name: "damage",
+        what: "every truncation and every bit flip of a segment of 64 KiB",
+        variable: "ADSUM_DAMAGE_BYTES",
+        figure: "65536",
+        test: &["--package", "adsum-log", "--test", "log", "--", "--nocapture", "every_"],
+    },
+];
+
+/// Runs the proofs of these names, or all; false where one failed.
+pub fn run(root: &Path, names: &[&str]) -> bool {
+    if let Some(unknown) = names.iter().find(|n| PROOFS.iter().all(|p| p.name != **n)) {
+        let known: Vec<_> = PROOFS.iter().map(|p| p.name).collect();
+        eprintln!("no proof {unknown}; there are {}", known.join(", "));
+        return false;
+    }
+    let mut rows = String::new();
+    let mut clean = true;
+    for proof in PROOFS.iter().filter(|p| names.is_empty() || names.contains(&p.name)) {
+        let started = Instant::now();
+        println!("$ {}={} cargo test --profile fast {}", proof.variable, proof.figure, proof.test.join(" "));
+        let (passed, lines) = prove(root, proof);
+        let minutes = started.elapsed().as_secs().div_ceil(60);
+        let result = if passed { "holds" } else { "FAILED" };
+        println!("{}: {result}, {minutes} min: {}", proof.name, lines.join("; "));
+        let said = if lines.is_empty() { "nothing".to_owned() } else { lines.join("; ") };
+        let _ = writeln!(rows, "| {} | {} | {said} | {result} | {minutes} |", proof.name, proof.what);
+        clean &= passed;
+    }
+    if names.is_empty() {
+        clean &= write_table(root, &rows);
+    }
+    clean
+}
+
+fn prove(root: &Path, proof: &Proof) -> (bool, Vec<String>) {
+    let output = Command::new("cargo")
+        .args(["test", "--locked", "--profile", "fast"])
+        .args(proof.test)
+        .env(proof.variable, proof.figure)
+        .current_dir(root)
+        .stderr(Stdio::inherit())
+        .output();
+    let Ok(output) = output else { return (false, Vec::new()) };
+    let text = String::from_utf8_lossy(&output.stdout);
+    let lines: Vec<String> =
+        text.lines().filter_map(|l| Some(l[l.find("proved: ")? + 8..].trim().to_owned())).collect();
+    let passed = output.status.success() && !lines.is_empty();
+    if !passed {
+        println!("{text}");
+    }
+    (passed, lines)
+}
+
+fn write_table(root: &Path, rows: &str) -> bool {
+    let of = |arguments: &[&str]| {
+        let output = Command::new("git").args(arguments).current_dir(root).output().ok()?;
+        Some(String::from_utf8_lossy(&output.stdout).trim().to_owned())
+    };
+    let commit = of(&["rev-parse", "--short", "HEAD"]).unwrap_or_default();
+    let date = of(&["log", "-1", "--format=%cs"]).unwrap_or_default();
+    let text = format!(
+        "# Proofs\n\nWhat `cargo xtask prove` last showed, on commit {commit} of {date}. The test command runs each proof \
+         small.\n\n| proof | what is done | how much of it | result | minutes |\n| --- | --- | --- | --- | --- |\n{rows}"
+    );
+    std::fs::write(root.join("docs/proofs.md"), text).is_ok()
+}
