@@ -166,10 +166,12 @@ impl SymbolCache {
     /// The symbol of `text[start..end]`.
     #[inline(always)]
     pub fn intern(&mut self, text: &[u8], start: usize, end: usize) -> Symbol {
-        let Some(short) = Short::of(text, start, end) else { return self.intern_long(&text[start..end]) };
-        match self.short.get(short) {
-            Some(number) => Symbol(number),
-            None => self.intern_new(short, &text[start..end]),
+        match Short::of(text, start, end) {
+            Some(short) => match self.short.get(short) {
+                Some(number) => Symbol(number),
+                None => self.intern_new(short, &text[start..end]),
+            },
+            None => self.intern_long(&text[start..end]),
         }
     }
 

@@ -154,7 +154,7 @@ fn eight_digits(text: [u8; 8]) -> Option<u64> {
 /// The usual form, `2026-11-21T08:05:16.123Z` or without the fraction, in few steps; none for any other form and for
 /// what is wrong, which the slow way names.
 #[inline]
-fn parse_usual(text: &[u8]) -> Option<i64> {
+pub(crate) fn parse_usual(text: &[u8]) -> Option<i64> {
     let n = text.len();
     let millis = match n {
         24 if text[19] == b'.' => eight_digits([b'0', b'0', b'0', b'0', b'0', text[20], text[21], text[22]])? as i64,

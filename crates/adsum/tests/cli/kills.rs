@@ -22,6 +22,9 @@ fn small_steps(frame_bytes: usize) -> String {
 /// The most kills that one data directory stands before its import may end.
 const KILLS_PER_TRIAL_MAX: u64 = 6;
 
+/// A log of so many bytes holds the record that an import began, and less than the first frame of lines.
+const BEGUN_BYTES: u64 = 500;
+
 /// What is killed, how often, and what must come out.
 pub struct Trials<'a> {
     /// The files that are imported.
@@ -76,8 +79,12 @@ fn place(frame_bytes: usize) -> Place {
     place
 }
 
-/// Imports and kills until there were enough kills; after each import's end `check` looks at the place. Says how many
-/// kills hit a running import.
+fn any_workers(random: &mut Random) -> &'static str {
+    ["1", "2", "5"][random.below(3) as usize]
+}
+
+/// Imports and kills, each time with another number of workers, until there were enough kills; after each import's end
+/// `check` looks at the place. Says how many kills hit a running import.
 pub fn killed_imports(trials: &Trials<'_>, check: &dyn Fn(&Place)) -> usize {
     let mut random = Random::new(trials.seed);
     let whole = place(trials.frame_bytes);
@@ -87,14 +94,13 @@ pub fn killed_imports(trials: &Trials<'_>, check: &dyn Fn(&Place)) -> usize {
     let mut fruitless = 0;
     while kills < trials.kills {
         let place = place(trials.frame_bytes);
-        let workers = ["1", "2", "5"][random.below(3) as usize];
-        let args = arguments(workers, trials.files);
         let mut killed = 0;
         let mut end = None;
         for _ in 0..=random.below(KILLS_PER_TRIAL_MAX) {
-            let now = log_bytes(&place);
+            let now = log_bytes(&place).max(BEGUN_BYTES);
             let left = whole_bytes.saturating_sub(now).max(2);
-            match kill_at(&place, &args, now + 1 + random.below(left / 2)) {
+            let at = now + 1 + random.below(left / 2);
+            match kill_at(&place, &arguments(any_workers(&mut random), trials.files), at) {
                 Ended::Killed => killed += 1,
                 Ended::ByItself(imported) => {
                     end = Some(imported);
@@ -104,7 +110,7 @@ pub fn killed_imports(trials: &Trials<'_>, check: &dyn Fn(&Place)) -> usize {
         }
         // The last run may have a word to say about a torn tail, so its standard error is not looked at.
         let end = end.unwrap_or_else(|| {
-            let last = place.run(&args);
+            let last = place.run(&arguments(any_workers(&mut random), trials.files));
             assert_eq!(last.code, Some(0), "{}", last.stderr);
             Imported::of(&last.stdout)
         });
@@ -116,7 +122,7 @@ pub fn killed_imports(trials: &Trials<'_>, check: &dyn Fn(&Place)) -> usize {
             assert!(fruitless < 20, "kills come too late on this machine");
             continue;
         }
-        assert_eq!(end.figures, trials.want, "after {killed} kills with {workers} workers, seed {}", trials.seed);
+        assert_eq!(end.figures, trials.want, "after {killed} kills, seed {}", trials.seed);
         check(&place);
         if end.resumed {
             kills += killed;

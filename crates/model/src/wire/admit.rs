@@ -15,6 +15,7 @@ use crate::time::EventTime;
 
 impl Decoder {
     /// Checks what needs all fields, and resolves the campaign.
+    #[inline(never)]
     pub(super) fn admit(&mut self, text: &[u8], present: u128, intake: &Intake) -> Result<Stamp, Box<Reject>> {
         let known = self.known;
         let symbol = |decoder: &Self, field: FieldIx| {
@@ -92,6 +93,7 @@ impl Decoder {
     }
 
     /// Writes the spans of an event that passed, in field order; says how many.
+    #[inline(never)]
     pub(super) fn emit(&mut self, text: &[u8], mut present: u128, batch: &mut RecordBatch) -> u16 {
         let known = self.known;
         if present & bit(known.received_at) != 0 {

@@ -7,15 +7,15 @@
 use std::borrow::Cow;
 use std::sync::Arc;
 
-use super::keys::Target;
+use super::keys::{Target, Usual};
 use super::reject::{Reject, RejectCode};
-use super::scan::{JsonError, Kind, Scanner, Str, unescape, unescape_into, unescaped};
+use super::scan::{JsonError, Kind, Scanner, Str, unescape_into, unescaped};
 use super::text::{has_forbidden, parse_uuid};
 use crate::catalog::{Catalog, FieldIx, FieldKind, TimeFormat};
 use crate::record::{Form, Span};
 use crate::short::{Short, ShortTable};
 use crate::symbol::{Symbol, SymbolCache};
-use crate::time::{MICROS_MAX, MICROS_MIN, parse_rfc3339};
+use crate::time::{MICROS_MAX, MICROS_MIN, TimeError, parse_rfc3339, parse_usual};
 
 /// The most fields: presence is a number of 128 bits. The limit on dimensions keeps to it.
 pub(super) const FIELDS_MAX: usize = 128;
@@ -103,52 +103,71 @@ impl Fields {
         cache: &mut SymbolCache,
         uuids: &mut Vec<[u8; 16]>,
     ) -> Result<bool, Box<Reject>> {
-        let quoted = s.peek() == Some(b'"');
-        let begin = s.at;
-        let (form, start, len) = match target.kind {
-            FieldKind::Text { max_bytes } if quoted => {
-                s.at += 1;
-                let text = s.string().map_err(from_json)?;
-                self.text(s.text, text, target, max_bytes, cache, uuids)?
+        // Lent out as a copy, the scanner of the usual way stays in registers.
+        let mut careful = *s;
+        match self.usual(s, target, cache, uuids) {
+            Some((form, start, len)) => {
+                self.put(target.field, form, start, len);
+                Ok(true)
             }
-            FieldKind::Uint { max } => match s.small_integer() {
-                Some(value) if value <= max => wide(Form::Uint, value),
-                _ => return self.read_again(s, begin, target, cache),
-            },
-            FieldKind::Time if quoted => {
-                s.at += 1;
-                let text = s.string().map_err(from_json)?;
-                self.time(s.text, text, target)?
+            None => {
+                let there = self.read_with_care(&mut careful, target, cache)?;
+                s.at = careful.at;
+                Ok(there)
             }
-            FieldKind::EventType if quoted => {
-                s.at += 1;
-                let text = s.string().map_err(from_json)?;
-                self.event_type(s.text, text, target)?
-            }
-            FieldKind::SchemaVersion => match s.small_integer() {
-                Some(1) => wide(Form::Uint, 1),
-                _ => return self.read_again(s, begin, target, cache),
-            },
-            _ => return self.read_with_care(s, target, cache),
-        };
-        self.put(target.field, form, start, len);
-        Ok(true)
+        }
     }
 
-    /// Reads from its beginning what the usual way has begun.
-    #[cold]
-    fn read_again(
+    /// Reads a value in its usual form; none, with the scanner anywhere, where it has another or is wrong.
+    #[inline(always)]
+    fn usual(
         &mut self,
         s: &mut Scanner<'_>,
-        begin: usize,
         target: &Target,
         cache: &mut SymbolCache,
-    ) -> Result<bool, Box<Reject>> {
-        s.at = begin;
-        self.read_with_care(s, target, cache)
+        uuids: &mut Vec<[u8; 16]>,
+    ) -> Option<Halves> {
+        match target.usual {
+            Usual::Symbol { len_max } => {
+                let (start, end) = s.plain_string()?;
+                if (end - start).wrapping_sub(1) >= len_max {
+                    return None;
+                }
+                Some((Form::Symbol, cache.intern(s.text, start, end).get(), 0))
+            }
+            Usual::Text { len_max } => {
+                let (start, end) = s.plain_string()?;
+                let len = end - start;
+                if len.wrapping_sub(1) >= len_max {
+                    return None;
+                }
+                if len == 36
+                    && let Some(uuid) = parse_uuid(&s.text[start..end])
+                {
+                    uuids.push(uuid);
+                    // Where the text stands, plus one: the projector hashes text.
+                    return Some((Form::Uuid, uuids.len() as u32 - 1, start as u32 + 1));
+                }
+                Some((Form::Text, start as u32, len as u32))
+            }
+            Usual::Uint { min, max } => {
+                let value = s.small_integer()?;
+                (min <= value && value <= max).then(|| wide(Form::Uint, value))
+            }
+            Usual::Time => {
+                let (start, end) = s.plain_string()?;
+                Some(wide(Form::Time, parse_usual(&s.text[start..end])? as u64))
+            }
+            Usual::EventType => {
+                let (start, end) = s.plain_string()?;
+                let event_type = self.types.get(Short::of(s.text, start, end)?)?;
+                Some((Form::Symbol, self.type_symbols[event_type as usize].get(), 0))
+            }
+            Usual::None => None,
+        }
     }
 
-    /// Reads what is no usual value: rare kinds, and what the usual way left where it stood.
+    /// Reads any value, or says what is wrong with it.
     #[inline(never)]
     fn read_with_care(
         &mut self,
@@ -159,6 +178,21 @@ impl Fields {
         let field = target.field;
         let start = s.at;
         let (form, start, len) = match (s.peek(), target.kind) {
+            (Some(b'"'), FieldKind::Text { max_bytes }) => {
+                s.at += 1;
+                let text = s.string().map_err(from_json)?;
+                self.text(s.text, text, target, max_bytes, cache)?
+            }
+            (Some(b'"'), FieldKind::Time) => {
+                s.at += 1;
+                let text = s.string().map_err(from_json)?;
+                self.time(s.text, text, target)?
+            }
+            (Some(b'"'), FieldKind::EventType) => {
+                s.at += 1;
+                let text = s.string().map_err(from_json)?;
+                self.event_type(s.text, text, target)?
+            }
             (Some(b'0'..=b'9'), FieldKind::Uint { max }) => {
                 s.number().map_err(from_json)?;
                 let value = self.integer(&s.text[start..s.at], field)?;
@@ -225,40 +259,8 @@ impl Fields {
         Ok(if negative { -value } else { value })
     }
 
-    #[inline(always)]
+    /// Text with escapes, beyond ASCII, under a mapping, or too short or long.
     fn text(
-        &mut self,
-        text: &[u8],
-        s: Str,
-        target: &Target,
-        bytes_max: usize,
-        cache: &mut SymbolCache,
-        uuids: &mut Vec<[u8; 16]>,
-    ) -> Result<Halves, Box<Reject>> {
-        if s.escaped || s.special || target.mapping.is_some() {
-            return self.text_with_care(text, s, target, bytes_max, cache);
-        }
-        let len = s.end - s.start;
-        if len == 0 || len > bytes_max {
-            let code = if len == 0 { RejectCode::Empty } else { RejectCode::TooLong };
-            return Err(self.about(code, target.field));
-        }
-        if target.dimension {
-            return Ok((Form::Symbol, cache.intern(text, s.start, s.end).get(), 0));
-        }
-        if len == 36
-            && let Some(uuid) = parse_uuid(&text[s.start..s.end])
-        {
-            uuids.push(uuid);
-            // Where the text stands, plus one: the projector hashes text.
-            return Ok((Form::Uuid, uuids.len() as u32 - 1, s.start as u32 + 1));
-        }
-        Ok((Form::Text, s.start as u32, len as u32))
-    }
-
-    /// Text with escapes, beyond ASCII, or under a mapping.
-    #[inline(never)]
-    fn text_with_care(
         &mut self,
         text: &[u8],
         s: Str,
@@ -302,52 +304,28 @@ impl Fields {
         }
     }
 
-    #[inline(always)]
     fn event_type(&mut self, text: &[u8], s: Str, target: &Target) -> Result<Halves, Box<Reject>> {
-        let found = match Short::of(text, s.start, s.end) {
-            Some(name) if !s.escaped && target.mapping.is_none() => self.types.get(name).map(|i| i as usize),
-            _ => self.event_type_with_care(text, s, target.mapping),
-        };
-        let Some(event_type) = found else { return Err(self.about(RejectCode::UnknownEventType, target.field)) };
-        Ok((Form::Symbol, self.type_symbols[event_type].get(), 0))
-    }
-
-    /// An event type with escapes, under a mapping, or of a long name.
-    #[inline(never)]
-    fn event_type_with_care(&mut self, text: &[u8], s: Str, mapping: Option<u16>) -> Option<usize> {
         let start = self.added.len();
         unescape_into(text, s, &mut self.added);
-        self.map_value(start, mapping);
+        self.map_value(start, target.mapping);
         let found = self.catalog.event_type_named(&self.added[start..]);
         self.added.truncate(start);
-        found.map(|event_type| event_type.index())
+        let Some(event_type) = found else { return Err(self.about(RejectCode::UnknownEventType, target.field)) };
+        Ok((Form::Symbol, self.type_symbols[event_type.index()].get(), 0))
     }
 
-    #[inline(always)]
     fn time(&self, text: &[u8], s: Str, target: &Target) -> Result<Halves, Box<Reject>> {
-        if s.escaped || target.mapping.is_some() {
-            return self.time_with_care(text, s, target);
-        }
-        match parse_rfc3339(&text[s.start..s.end]) {
-            Ok(micros) => Ok(wide(Form::Time, micros as u64)),
-            Err(_) => Err(self.about(RejectCode::InvalidTime, target.field)),
-        }
-    }
-
-    /// A time with escapes or under a mapping.
-    #[inline(never)]
-    fn time_with_care(&self, text: &[u8], s: Str, target: &Target) -> Result<Halves, Box<Reject>> {
-        let bytes = unescape(text, s);
+        let bytes = unescaped(text, s);
         if self.time_format(target.mapping) != TimeFormat::Rfc3339 {
-            // Text that would be the number too: Rust reads a plus sign, JSON does not.
-            let text = std::str::from_utf8(&bytes).ok().filter(|t| !t.starts_with('+'));
-            let number = text.and_then(|t| t.parse::<i64>().ok());
+            let number = std::str::from_utf8(&bytes).ok().and_then(|t| t.parse::<i64>().ok());
             let Some(number) = number else { return Err(self.about(RejectCode::InvalidTime, target.field)) };
             return self.epoch(i128::from(number), target);
         }
         match parse_rfc3339(&bytes) {
             Ok(micros) => Ok(wide(Form::Time, micros as u64)),
-            Err(_) => Err(self.about(RejectCode::InvalidTime, target.field)),
+            Err(TimeError::Form | TimeError::NoOffset | TimeError::Range) => {
+                Err(self.about(RejectCode::InvalidTime, target.field))
+            }
         }
     }
 

@@ -6,7 +6,7 @@
 use hashbrown::HashMap;
 
 use super::scan::{JsonError, Scanner, Str, unescape};
-use crate::catalog::{Catalog, FieldIx, FieldKind};
+use crate::catalog::{Catalog, FieldDef, FieldIx, FieldKind};
 use crate::short::{Short, ShortTable};
 
 /// How many places of a line are remembered.
@@ -16,6 +16,38 @@ const LOAD: usize = 16;
 /// Where no key is remembered.
 const NONE: u16 = u16::MAX;
 
+/// How a field's value usually stands: without escapes, in printable ASCII, in the form that most senders write.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Usual {
+    /// Text of a dimension, up to so many bytes.
+    Symbol { len_max: usize },
+    /// Other text.
+    Text { len_max: usize },
+    /// An integer from `min` to `max`.
+    Uint { min: u64, max: u64 },
+    /// `2026-11-21T08:05:16.123Z`, or without the fraction.
+    Time,
+    /// The name of an event type.
+    EventType,
+    /// Rarely, or under a mapping.
+    None,
+}
+
+impl Usual {
+    fn of(field: &FieldDef, mapping: Option<u16>) -> Self {
+        match field.kind {
+            _ if mapping.is_some() => Self::None,
+            FieldKind::Text { max_bytes } if field.dimension.is_some() => Self::Symbol { len_max: max_bytes },
+            FieldKind::Text { max_bytes } => Self::Text { len_max: max_bytes },
+            FieldKind::Uint { max } => Self::Uint { min: 0, max },
+            FieldKind::SchemaVersion => Self::Uint { min: 1, max: 1 },
+            FieldKind::Time => Self::Time,
+            FieldKind::EventType => Self::EventType,
+            _ => Self::None,
+        }
+    }
+}
+
 /// A field as a key names it: all that reading its value asks for.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Target {
@@ -23,6 +55,7 @@ pub(super) struct Target {
     /// The field's place as a bit.
     pub bit: u128,
     pub kind: FieldKind,
+    pub usual: Usual,
     /// The mapping by which the key came.
     pub mapping: Option<u16>,
     /// Whether a dimension is taken from it.
@@ -102,6 +135,7 @@ impl Keys {
                 field,
                 bit: 1 << field.index(),
                 kind: def.kind,
+                usual: Usual::of(def, mapping),
                 mapping,
                 dimension: def.dimension.is_some(),
             },
@@ -129,9 +163,9 @@ impl Keys {
         Some(&key.target)
     }
 
-    /// Eats any key, and expects it at this place from now on.
-    #[inline]
-    pub fn look_up(&mut self, s: &mut Scanner<'_>, place: usize) -> Result<Found<'_>, JsonError> {
+    /// Finds any key and where it ends, and expects it at this place from now on.
+    #[inline(never)]
+    pub fn look_up(&mut self, mut s: Scanner<'_>, place: usize) -> Result<(Found<'_>, usize), JsonError> {
         s.expect(b'"')?;
         let key = s.string()?;
         let number = if key.escaped {
@@ -140,13 +174,13 @@ impl Keys {
         } else {
             self.find(s.text, key.start, key.end)
         };
-        let Some(number) = number else { return Ok(Found::Unknown(key)) };
+        let Some(number) = number else { return Ok((Found::Unknown(key), s.at)) };
         let found = &self.known[usize::from(number)];
         if found.quoted_len <= LOAD
             && let Some(expected) = self.expected.get_mut(place)
         {
             *expected = number;
         }
-        Ok(Found::Field(&found.target))
+        Ok((Found::Field(&found.target), s.at))
     }
 }

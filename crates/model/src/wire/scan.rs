@@ -69,14 +69,7 @@ impl<'a> Scanner<'a> {
     #[inline(always)]
     pub fn skip_space(&mut self) {
         if let Some(0..=b' ') = self.peek() {
-            self.skip_spaces();
-        }
-    }
-
-    #[inline(never)]
-    fn skip_spaces(&mut self) {
-        while let Some(b' ' | b'\t' | b'\r' | b'\n') = self.peek() {
-            self.at += 1;
+            self.at = behind_spaces(self.text, self.at);
         }
     }
 
@@ -103,6 +96,22 @@ impl<'a> Scanner<'a> {
             Some(b'\\') => self.string_with_escapes(start, end),
             _ => Err(JsonError::Syntax),
         }
+    }
+
+    /// Eats a string of printable ASCII without escapes, and says where its inside lies; none, with the scanner
+    /// anywhere, if it is none.
+    #[inline(always)]
+    pub fn plain_string(&mut self) -> Option<(usize, usize)> {
+        if self.peek() != Some(b'"') {
+            return None;
+        }
+        let start = self.at + 1;
+        let end = stop_from(self.text, start);
+        self.at = end + 1;
+        if self.text.get(end) != Some(&b'"') || self.special(start, end) {
+            return None;
+        }
+        Some((start, end))
     }
 
     #[inline(always)]
@@ -293,6 +302,12 @@ impl<'a> Scanner<'a> {
             self.expect(b',')?;
         }
     }
+}
+
+#[inline(never)]
+fn behind_spaces(text: &[u8], at: usize) -> usize {
+    let space = |b: &&u8| matches!(b, b' ' | b'\t' | b'\r' | b'\n');
+    at + text[at..].iter().take_while(space).count()
 }
 
 /// Where the first quote, backslash or control character from `at` on stands, or the text's end.
