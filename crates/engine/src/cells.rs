@@ -72,9 +72,8 @@ impl CellTable {
         }
     }
 
-    /// The cell of a bucket, an event's dimensions and one symbol more.
     #[inline]
-    fn cell_of(&mut self, bucket: BucketStart, dimensions: &[Symbol], last: Symbol) -> &mut [u64] {
+    fn key(&self, bucket: BucketStart, dimensions: &[Symbol], last: Symbol) -> Key {
         let mut key: Key = [0; KEY_WORDS_MAX];
         key[0] = bucket.seconds() as u64;
         let mut i = 0;
@@ -83,6 +82,36 @@ impl CellTable {
             i += 1;
         }
         key[1 + i / 2] |= u64::from(last.get()) << (32 * (i % 2));
+        key
+    }
+
+    /// Where a cell will be looked for; the cells of a frame are asked for ahead of their turn.
+    #[inline]
+    pub fn hash(&self, bucket: BucketStart, dimensions: &[Symbol], last: Symbol) -> u64 {
+        hash_of(&self.key(bucket, dimensions, last)[..self.key_words])
+    }
+
+    /// Asks the processor for the place of a cell that is looked for in a while.
+    #[inline]
+    pub fn prefetch_place(&self, hash: u64) {
+        prefetch(&self.places[hash as usize & (self.places.len() - 1)]);
+    }
+
+    /// Asks the processor for the cell itself, once its place is at hand.
+    #[inline]
+    pub fn prefetch_cell(&self, hash: u64) {
+        let place = self.places[hash as usize & (self.places.len() - 1)];
+        if let Some(cell) = (place as usize).checked_sub(1) {
+            let at = cell * self.cell_words;
+            prefetch(&self.words[at]);
+            prefetch(&self.words[at + self.cell_words - 1]);
+        }
+    }
+
+    /// The cell of a bucket, an event's dimensions and one symbol more.
+    #[inline]
+    fn cell_of(&mut self, bucket: BucketStart, dimensions: &[Symbol], last: Symbol) -> &mut [u64] {
+        let key = self.key(bucket, dimensions, last);
         let at = self.cell(&key);
         &mut self.words[at + self.key_words..at + self.cell_words]
     }
@@ -128,13 +157,14 @@ impl CellTable {
     /// Where the words of a key's cell begin; a new cell begins at zero.
     #[inline]
     fn cell(&mut self, key: &Key) -> usize {
-        let mut place = place_of(&key[..self.key_words], self.places.len());
+        let mut place = hash_of(&key[..self.key_words]) as usize & (self.places.len() - 1);
         loop {
             match self.places[place] {
                 0 => break,
                 n => {
                     let at = (n as usize - 1) * self.cell_words;
-                    if self.words[at..at + self.key_words] == key[..self.key_words] {
+                    let cell = &self.words[at..at + self.key_words];
+                    if cell.iter().zip(key).all(|(a, b)| a == b) {
                         return at;
                     }
                 }
@@ -158,7 +188,7 @@ impl CellTable {
         self.places.resize(len, 0);
         for i in 0..self.len {
             let at = i * self.cell_words;
-            let mut place = place_of(&self.words[at..at + self.key_words], len);
+            let mut place = hash_of(&self.words[at..at + self.key_words]) as usize & (len - 1);
             while self.places[place] != 0 {
                 place = (place + 1) & (len - 1);
             }
@@ -198,11 +228,23 @@ impl CellTable {
 }
 
 #[inline]
-fn place_of(key: &[u64], places: usize) -> usize {
+fn prefetch<T>(of: &T) {
+    #[cfg(target_arch = "x86_64")]
+    // SAFETY: a prefetch reads nothing; any address may be given.
+    unsafe {
+        use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
+        _mm_prefetch(std::ptr::from_ref(of).cast::<i8>(), _MM_HINT_T0);
+    }
+    #[cfg(not(target_arch = "x86_64"))]
+    let _ = of;
+}
+
+#[inline]
+fn hash_of(key: &[u64]) -> u64 {
     let mut hash = 0_u64;
     for word in key {
         hash = (hash ^ word).wrapping_mul(0x9E37_79B9_7F4A_7C15);
         hash ^= hash >> 32;
     }
-    hash as usize & (places - 1)
+    hash
 }

@@ -118,6 +118,9 @@ pub struct Delta {
     pub rows: Vec<TableRows>,
 }
 
+/// How many rows before its turn a cell is asked for.
+const PREFETCH_AHEAD: usize = 8;
+
 /// The state of some slots.
 pub struct Shard {
     index: usize,
@@ -131,6 +134,8 @@ pub struct Shard {
     /// One for each set of distinct users, with the length of its windows.
     users: Vec<(i64, CellTable)>,
     coupons: Coupons,
+    /// For the frame at hand, where each of this shard's rows will be looked for, by rollup.
+    hashes: Vec<Vec<u64>>,
     /// Quarantine of events of these slots since the last checkpoint; `None`: released since.
     quarantine: hashbrown::HashMap<Offset, Option<QuarantineEntry>>,
 }
@@ -149,6 +154,7 @@ impl Shard {
                 .map(|d| (d.window_seconds, CellTable::new(&d.dimensions, 1)))
                 .collect(),
             coupons: Coupons::new(catalog.symbols().clone()),
+            hashes: vec![Vec::new(); catalog.rollups().len()],
             columns,
             memtable: Memtable::default(),
             quarantine: hashbrown::HashMap::new(),
@@ -199,7 +205,9 @@ impl Shard {
         let mut entries = prior.quarantine.iter();
         // Phase one asked for every key that the table did not have then; a key of this frame may be in it by now.
         let mut asked = lookups.keys.iter().peekable();
-        for &(b, i) in &lookups.mine {
+        self.hash_ahead(batches, lookups);
+        for (n, &(b, i)) in lookups.mine.iter().enumerate() {
+            self.prefetch_ahead(n);
             let batch = batches[b as usize];
             let row = &batch.events[i as usize];
             let committed = match asked.peek() {
@@ -220,6 +228,31 @@ impl Shard {
             }
         }
         Ok(effects)
+    }
+
+    fn hash_ahead(&mut self, batches: &[&Rows], lookups: &Lookups) {
+        for (cells, hashes) in self.cells.iter().zip(&mut self.hashes) {
+            hashes.clear();
+            hashes.extend(lookups.mine.iter().map(|&(b, i)| {
+                let (batch, i) = (batches[b as usize], i as usize);
+                let row = &batch.events[i];
+                let dimensions = &batch.dimensions[i * self.dimensions..(i + 1) * self.dimensions];
+                cells.hash(BucketStart::of(row.occurred_at, self.bucket_seconds), dimensions, row.currency)
+            }));
+        }
+    }
+
+    /// A cell is two steps away in memory: its place is asked for first, the cell when the place is there.
+    #[inline]
+    fn prefetch_ahead(&self, n: usize) {
+        for (cells, hashes) in self.cells.iter().zip(&self.hashes) {
+            if let Some(hash) = hashes.get(n + 2 * PREFETCH_AHEAD) {
+                cells.prefetch_place(*hash);
+            }
+            if let Some(hash) = hashes.get(n + PREFETCH_AHEAD) {
+                cells.prefetch_cell(*hash);
+            }
+        }
     }
 
     #[inline]

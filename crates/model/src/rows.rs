@@ -336,18 +336,33 @@ impl Projector {
         };
         row.flags.set(RowFlags::IMPORT, head.stamp.stream == Stream::Import);
         row.flags.set(RowFlags::REPLAY, head.kind == RecordKind::Replay);
-        self.content.clear();
         let (mut extra, mut attributes) = (None, None);
+        let Self { fields, cache, content, types, .. } = self;
+        let fields = fields.as_slice();
+        content.clear();
         for span in spans {
-            let field = &self.fields[span.field.index()];
-            if span.form == Form::Symbol
-                && let Some(dimension) = dimensions.get_mut(field.dimension)
-            {
-                *dimension = span.as_symbol();
+            let field = &fields[span.field.index()];
+            let mut word = 0;
+            if span.form == Form::Symbol {
+                if let Some(dimension) = dimensions.get_mut(field.dimension) {
+                    *dimension = span.as_symbol();
+                }
+                if field.content {
+                    word = cache.word(span.as_symbol());
+                    content.add(field.name_words[0], word);
+                }
+            } else if field.content && field.role != Role::Extra {
+                let (letter, value) = hash_value(cache, view, span);
+                word = value;
+                content.add(field.name_words[letter], word);
+            }
+            // Most fields have no role: a comparison of their own costs less than the jump.
+            if field.role == Role::None {
+                continue;
             }
             match field.role {
-                Role::None | Role::User => {}
-                Role::EventType => row.event_type = event_type_in(&self.types, span.as_symbol()).unwrap_or_default(),
+                Role::None => {}
+                Role::EventType => row.event_type = event_type_in(types, span.as_symbol()).unwrap_or_default(),
                 Role::OccurredAt => row.occurred_at = EventTime::from_micros(span.as_wide() as i64),
                 Role::Price => {
                     row.price_micros = span.as_wide();
@@ -355,19 +370,10 @@ impl Projector {
                 }
                 Role::Value => row.value_micros = span.as_wide(),
                 Role::Currency => row.flags.set(RowFlags::FOREIGN, span.as_symbol() != head.stamp.currency),
+                Role::User => row.user = word,
                 Role::Target => row.target = Offset::new(span.as_wide()),
                 Role::Attributes => attributes = Some(*span),
-                Role::Extra => {
-                    extra = Some(*span);
-                    continue;
-                }
-            }
-            if field.content {
-                let (letter, word) = hash_value(&mut self.cache, view, span);
-                self.content.add(field.name_words[letter], word);
-                if field.role == Role::User {
-                    row.user = word;
-                }
+                Role::Extra => extra = Some(*span),
             }
         }
         if let (Some(campaign), false) = (self.campaign, head.stamp.campaign.is_null()) {

@@ -37,6 +37,21 @@ impl Short {
         Some(Self { value, len: len as u32 })
     }
 
+    /// The first `len` of 16 bytes; none of none.
+    #[inline(always)]
+    pub fn of_load(bytes: &[u8; 16], len: usize) -> Option<Self> {
+        if len == 0 {
+            return None;
+        }
+        Some(Self { value: u128::from_le_bytes(*bytes) & MASKS.get(len)?, len: len as u32 })
+    }
+
+    /// Its length in bytes.
+    #[inline(always)]
+    pub fn len(self) -> usize {
+        self.len as usize
+    }
+
     #[inline(always)]
     fn hash(self) -> u64 {
         // Both halves of a full product: every bit of the value reaches every bit of the place.

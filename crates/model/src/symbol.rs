@@ -167,11 +167,17 @@ impl SymbolCache {
     #[inline(always)]
     pub fn intern(&mut self, text: &[u8], start: usize, end: usize) -> Symbol {
         match Short::of(text, start, end) {
-            Some(short) => match self.short.get(short) {
-                Some(number) => Symbol(number),
-                None => self.intern_new(short, &text[start..end]),
-            },
+            Some(short) => self.intern_short(short, text, start),
             None => self.intern_long(&text[start..end]),
+        }
+    }
+
+    /// The symbol of the short text that begins at `start`.
+    #[inline(always)]
+    pub(crate) fn intern_short(&mut self, short: Short, text: &[u8], start: usize) -> Symbol {
+        match self.short.get(short) {
+            Some(number) => Symbol(number),
+            None => self.intern_new(short, &text[start..start + short.len()]),
         }
     }
 

@@ -85,6 +85,7 @@ pub enum TimeError {
 
 /// Days from 1970-01-01 to a civil date (proleptic Gregorian; the algorithm of Howard Hinnant,
 /// "chrono-Compatible Low-Level Date Algorithms").
+#[inline]
 pub const fn days_from_civil(year: i64, month: i64, day: i64) -> i64 {
     let y = if month <= 2 { year - 1 } else { year };
     let era = y.div_euclid(400);
@@ -138,10 +139,10 @@ pub fn parse_rfc3339(text: &[u8]) -> Result<i64, TimeError> {
     }
 }
 
-/// The digits of eight ASCII characters as a number, if all of them are digits.
-#[inline]
-fn eight_digits(text: [u8; 8]) -> Option<u64> {
-    let x = u64::from_le_bytes(text).wrapping_sub(0x3030_3030_3030_3030);
+/// The number that eight ASCII characters write, the first lowest, if all of them are digits.
+#[inline(always)]
+fn eight_digits(text: u64) -> Option<u64> {
+    let x = text.wrapping_sub(0x3030_3030_3030_3030);
     // A byte below '0' borrows into bit 7 somewhere, one above '9' reaches it when six is added.
     if (x | x.wrapping_add(0x7676_7676_7676_7676)) & 0x8080_8080_8080_8080 != 0 {
         return None;
@@ -155,18 +156,22 @@ fn eight_digits(text: [u8; 8]) -> Option<u64> {
 /// what is wrong, which the slow way names.
 #[inline]
 pub(crate) fn parse_usual(text: &[u8]) -> Option<i64> {
-    let n = text.len();
-    let millis = match n {
-        24 if text[19] == b'.' => eight_digits([b'0', b'0', b'0', b'0', b'0', text[20], text[21], text[22]])? as i64,
-        20 => 0,
-        _ => return None,
+    // `2026-11-`, `21T08:05` and `:16.123Z`, or what a fraction of zeros would be.
+    let (front, rest) = text.split_first_chunk::<16>()?;
+    let tail = match rest {
+        [a, b, c, b'Z'] => [*a, *b, *c, b'.', b'0', b'0', b'0', b'Z'],
+        _ => *<&[u8; 8]>::try_from(rest).ok()?,
     };
-    let separators = [text[4], text[7], text[10], text[13], text[16], text[n - 1]];
-    if separators != *b"--T::Z" {
+    let front = u128::from_le_bytes(*front);
+    let (head, middle, tail) = (front as u64, (front >> 64) as u64, u64::from_le_bytes(tail));
+    let separators = (head & 0xFF00_00FF_0000_0000, middle & 0x0000_FF00_00FF_0000, tail & 0xFF00_0000_FF00_00FF);
+    let wanted = [*b"\0\0\0\0-\0\0-", *b"\0\0T\0\0:\0\0", *b":\0\0.\0\0\0Z"].map(u64::from_le_bytes);
+    if separators != (wanted[0], wanted[1], wanted[2]) {
         return None;
     }
-    let date = eight_digits([text[0], text[1], text[2], text[3], text[5], text[6], text[8], text[9]])? as i64;
-    let time = eight_digits([b'0', b'0', text[11], text[12], text[14], text[15], text[17], text[18]])? as i64;
+    let date = eight_digits((head & 0xFFFF_FFFF) | (head >> 40 & 0xFFFF) << 32 | middle << 48)? as i64;
+    let time = eight_digits(0x3030 | (middle >> 24 & 0xFFFF) << 16 | (middle >> 48) << 32 | (tail >> 8) << 48)? as i64;
+    let millis = eight_digits(0x30_3030_3030 | (tail >> 32 & 0xFF_FFFF) << 40)? as i64;
     let (year, month, day) = (date / 10_000, date / 100 % 100, date % 100);
     let (hour, minute, second) = (time / 10_000, time / 100 % 100, time % 100);
     // Days from 29 on are left to the way that knows the length of months.
@@ -301,10 +306,10 @@ mod tests {
             assert_eq!(parse_rfc3339(text.as_bytes()), parse_any(text.as_bytes()), "{text}");
         }
         for b in 0..=255_u8 {
-            let got = eight_digits([b'1', b'2', b, b'4', b'5', b'6', b'7', b'8']);
+            let got = eight_digits(u64::from_le_bytes([b'1', b'2', b, b'4', b'5', b'6', b'7', b'8']));
             assert_eq!(got.is_some(), b.is_ascii_digit(), "{b}");
         }
-        assert_eq!(eight_digits(*b"20261121"), Some(20_261_121));
+        assert_eq!(eight_digits(u64::from_le_bytes(*b"20261121")), Some(20_261_121));
     }
 
     #[test]

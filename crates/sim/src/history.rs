@@ -405,6 +405,8 @@ impl<'a> Drawer<'a> {
         if self.random.percent(90) {
             event.insert("campaignId".to_owned(), json!(*self.random.pick(&["c1", "c2", "c3", "c4"])));
         }
+        let impression = format!("i{}", self.random.below(self.ids / 4));
+        let user = format!("u{}", self.random.below(self.ids / 10));
         let some = |random: &mut Random, event: &mut Map<String, Value>, chance, name: &str, values: &[&str]| {
             if random.percent(chance) {
                 event.insert(name.to_owned(), json!(*random.pick(values)));
@@ -412,13 +414,13 @@ impl<'a> Drawer<'a> {
         };
         let random = &mut *self.random;
         some(random, &mut event, 70, "adId", &["a1", "a2", "a3", "a4"]);
-        some(random, &mut event, 80, "impressionId", &["i1", "i2", "i3", "i4", "i5"]);
-        some(random, &mut event, 80, "userId", &["u1", "u2", "u3"]);
+        some(random, &mut event, 80, "impressionId", &[&impression]);
+        some(random, &mut event, 80, "userId", &[&user]);
         some(random, &mut event, 60, "country", &["US", "DE", "other"]);
         some(random, &mut event, 50, "section", &["news", "sport", "other", "s4", "s5", "s6"]);
         some(random, &mut event, 40, "deviceType", &["mobile", "desktop"]);
         some(random, &mut event, 40, "publisherId", &["p1", "p2"]);
-        some(random, &mut event, 20, "currency", &["USD", "EUR"]);
+        some(random, &mut event, 10, "currency", &["USD", "EUR"]);
         if random.percent(80) {
             event.insert("clickOrdinal".to_owned(), json!(random.between(1, 2)));
         }

@@ -5,6 +5,7 @@
 use std::borrow::Cow;
 
 use super::decode::{Decoder, Intake, bit};
+use super::fields::FIELDS_MAX;
 use super::reject::{Reject, RejectCode};
 use super::scan::{attribute_text, quote_into, unescaped};
 use super::text::has_forbidden;
@@ -108,15 +109,17 @@ impl Decoder {
         if !self.unknown.is_empty() && self.extra(text) {
             present |= bit(known.extra);
         }
-        let before = batch.spans.len();
+        let mut count = 0;
         for (mut bits, first) in [(present as u64, 0), ((present >> 64) as u64, 64)] {
             while bits != 0 {
                 let field = FieldIx::new(first + bits.trailing_zeros() as usize);
-                batch.spans.push(*self.fields.slot(field));
+                self.ordered[count % FIELDS_MAX] = *self.fields.slot(field);
+                count += 1;
                 bits &= bits - 1;
             }
         }
-        (batch.spans.len() - before) as u16
+        batch.spans.extend_from_slice(&self.ordered[..count]);
+        count as u16
     }
 
     /// Writes the unknown members as one object, keys sorted; false where all of them are null.

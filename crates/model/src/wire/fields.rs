@@ -10,7 +10,7 @@ use std::sync::Arc;
 use super::keys::{Target, Usual};
 use super::reject::{Reject, RejectCode};
 use super::scan::{JsonError, Kind, Scanner, Str, unescape_into, unescaped};
-use super::text::{has_forbidden, parse_uuid};
+use super::text::has_forbidden;
 use crate::catalog::{Catalog, FieldIx, FieldKind, TimeFormat};
 use crate::record::{Form, Span};
 use crate::short::{Short, ShortTable};
@@ -103,14 +103,15 @@ impl Fields {
         cache: &mut SymbolCache,
         uuids: &mut Vec<[u8; 16]>,
     ) -> Result<bool, Box<Reject>> {
-        // Lent out as a copy, the scanner of the usual way stays in registers.
-        let mut careful = *s;
+        let begin = s.at;
         match self.usual(s, target, cache, uuids) {
             Some((form, start, len)) => {
                 self.put(target.field, form, start, len);
                 Ok(true)
             }
             None => {
+                // Only a copy is lent out, so that the usual way's scanner stays in registers.
+                let mut careful = Scanner { at: begin, ..*s };
                 let there = self.read_with_care(&mut careful, target, cache)?;
                 s.at = careful.at;
                 Ok(there)
@@ -129,26 +130,27 @@ impl Fields {
     ) -> Option<Halves> {
         match target.usual {
             Usual::Symbol { len_max } => {
-                let (start, end) = s.plain_string()?;
-                if (end - start).wrapping_sub(1) >= len_max {
-                    return None;
-                }
-                Some((Form::Symbol, cache.intern(s.text, start, end).get(), 0))
+                let symbol = match s.short_string() {
+                    Some((short, start)) => cache.intern_short(short, s.text, start),
+                    None => {
+                        let (start, end) = s.plain_string()?;
+                        if (end - start).wrapping_sub(1) >= len_max {
+                            return None;
+                        }
+                        cache.intern(s.text, start, end)
+                    }
+                };
+                Some((Form::Symbol, symbol.get(), 0))
             }
             Usual::Text { len_max } => {
-                let (start, end) = s.plain_string()?;
-                let len = end - start;
-                if len.wrapping_sub(1) >= len_max {
-                    return None;
-                }
-                if len == 36
-                    && let Some(uuid) = parse_uuid(&s.text[start..end])
-                {
+                if let Some(uuid) = s.uuid() {
                     uuids.push(uuid);
                     // Where the text stands, plus one: the projector hashes text.
-                    return Some((Form::Uuid, uuids.len() as u32 - 1, start as u32 + 1));
+                    return Some((Form::Uuid, uuids.len() as u32 - 1, s.at as u32 - 36));
                 }
-                Some((Form::Text, start as u32, len as u32))
+                let (start, end) = s.plain_string()?;
+                let len = end - start;
+                (len.wrapping_sub(1) < len_max).then_some((Form::Text, start as u32, len as u32))
             }
             Usual::Uint { min, max } => {
                 let value = s.small_integer()?;
@@ -159,8 +161,8 @@ impl Fields {
                 Some(wide(Form::Time, parse_usual(&s.text[start..end])? as u64))
             }
             Usual::EventType => {
-                let (start, end) = s.plain_string()?;
-                let event_type = self.types.get(Short::of(s.text, start, end)?)?;
+                let (name, _) = s.short_string()?;
+                let event_type = self.types.get(name)?;
                 Some((Form::Symbol, self.type_symbols[event_type as usize].get(), 0))
             }
             Usual::None => None,

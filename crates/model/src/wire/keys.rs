@@ -37,6 +37,8 @@ impl Usual {
     fn of(field: &FieldDef, mapping: Option<u16>) -> Self {
         match field.kind {
             _ if mapping.is_some() => Self::None,
+            // Short texts and UUIDs are not measured.
+            FieldKind::Text { max_bytes: 0..36 } => Self::None,
             FieldKind::Text { max_bytes } if field.dimension.is_some() => Self::Symbol { len_max: max_bytes },
             FieldKind::Text { max_bytes } => Self::Text { len_max: max_bytes },
             FieldKind::Uint { max } => Self::Uint { min: 0, max },

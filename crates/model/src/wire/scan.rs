@@ -6,7 +6,9 @@
 
 use std::borrow::Cow;
 
+use super::text::parse_uuid;
 use crate::hash::HashValue;
+use crate::short::Short;
 
 /// The deepest nesting.
 pub(crate) const DEPTH_MAX: usize = 32;
@@ -75,9 +77,12 @@ impl<'a> Scanner<'a> {
 
     #[inline(always)]
     pub fn eat(&mut self, byte: u8) -> bool {
-        let hit = self.peek() == Some(byte);
-        self.at += usize::from(hit);
-        hit
+        if self.peek() == Some(byte) {
+            self.at += 1;
+            true
+        } else {
+            false
+        }
     }
 
     #[inline(always)]
@@ -112,6 +117,34 @@ impl<'a> Scanner<'a> {
             return None;
         }
         Some((start, end))
+    }
+
+    /// The same for 1 to 15 bytes, which one load shows; says where they begin, too. Leaves what is longer where it
+    /// stands.
+    #[inline(always)]
+    pub fn short_string(&mut self) -> Option<(Short, usize)> {
+        let load = self.text.get(self.at..)?.first_chunk::<17>()?;
+        let [b'"', inside @ ..] = load else { return None };
+        let len = stops(inside).trailing_zeros() as usize;
+        if inside.get(len) != Some(&b'"') {
+            return None;
+        }
+        let start = self.at + 1;
+        if self.special(start, start + len) {
+            return None;
+        }
+        let text = Short::of_load(inside, len)?;
+        self.at = start + len + 1;
+        Some((text, start))
+    }
+
+    /// Eats a canonical UUID.
+    #[inline(always)]
+    pub fn uuid(&mut self) -> Option<[u8; 16]> {
+        let [b'"', text @ .., b'"'] = self.text.get(self.at..)?.first_chunk::<38>()? else { return None };
+        let uuid = parse_uuid(text)?;
+        self.at += 38;
+        Some(uuid)
     }
 
     #[inline(always)]
