@@ -17,6 +17,10 @@ use adsum_pipeline::CheckpointRules;
 use anyhow::{Context, Result, anyhow, bail};
 use serde::Deserialize;
 
+/// The most text that may become one frame: with the chunk or the long line that goes over it, it stays below the
+/// 64 MiB that a frame of the log may have.
+const FRAME_BYTES_MAX: usize = 24 << 20;
+
 /// The file as written.
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -236,7 +240,11 @@ impl Config {
 
     /// Reads TOML text.
     pub fn parse(text: &str) -> Result<Self> {
-        Ok(toml::from_str(text)?)
+        let config: Self = toml::from_str(text)?;
+        if let Some(bytes) = config.import.frame_bytes.filter(|bytes| *bytes > FRAME_BYTES_MAX) {
+            bail!("import.frame_bytes: {bytes} is more than {FRAME_BYTES_MAX}");
+        }
+        Ok(config)
     }
 
     /// The catalog that it declares.

@@ -58,7 +58,7 @@ pub struct Prior {
     pub records: Vec<Option<DedupeRecord>>,
     /// For each offset its entry in quarantine.
     pub quarantine: Vec<Option<QuarantineEntry>>,
-    /// What the raw events say of the keys of replays.
+    /// What the raw events say of the keys of replays, and of imports that may meet keys of live sources.
     pub ended: Arc<Ended>,
 }
 
@@ -224,7 +224,8 @@ impl Shard {
                 let found = Found { committed, entry, ended: &prior.ended };
                 self.replay(context, row, dimensions, offset, found, &mut effects)?;
             } else {
-                self.event(context, row, dimensions, offset, committed, &mut effects)?;
+                let found = Found { committed, entry: None, ended: &prior.ended };
+                self.event(context, row, dimensions, offset, found, &mut effects)?;
             }
         }
         Ok(effects)
@@ -262,16 +263,18 @@ impl Shard {
         row: &EventRow,
         dimensions: &[Symbol],
         offset: Offset,
-        committed: Option<DedupeRecord>,
+        found: Found<'_>,
         effects: &mut Effects,
     ) -> Result<(), FoldError> {
         let import = row.flags.has(RowFlags::IMPORT);
-        let outcome = if !import && is_future(row.occurred_at, row.received_at, &context.rules) {
+        let outcome = if import {
+            self.judge_against_all(row, found.committed, found.ended)
+        } else if is_future(row.occurred_at, row.received_at, &context.rules) {
             Outcome::Quarantined(QuarantineReason::Future)
-        } else if !import && row.occurred_at < context.line {
+        } else if row.occurred_at < context.line {
             Outcome::Quarantined(QuarantineReason::TooOld)
         } else {
-            self.judge(row, committed, if import { None } else { Some(context.line) })
+            self.judge(row, found.committed, Some(context.line))
         };
         let counts = effects.counts(row.source, row.received_at);
         counts.add(LedgerColumn::Received, 1);
@@ -468,7 +471,7 @@ impl Coupons {
     }
 }
 
-/// What was found for one replay.
+/// What was found for one event.
 struct Found<'a> {
     committed: Option<DedupeRecord>,
     entry: Option<QuarantineEntry>,

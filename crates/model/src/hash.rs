@@ -194,6 +194,13 @@ pub struct DedupeRule {
     pub since: EventTime,
 }
 
+impl DedupeRule {
+    /// Whether sources share its keys.
+    pub fn is_shared(&self) -> bool {
+        self.group.is_some()
+    }
+}
+
 /// The dedupe rules of a catalog.
 #[derive(Clone, Debug)]
 pub struct DedupeRules {

@@ -3,6 +3,7 @@
 //! A [`Projector`] makes rows from records, the same way whether the record was just decoded or comes out of the
 //! log after a crash. Invariant: a row is a pure function of record, catalog and secret.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
 use crate::catalog::{BillableType, Catalog, DimensionIx, DimensionSource, EventTypeIx, FieldDef, FieldIx, NullPolicy};
@@ -483,20 +484,21 @@ impl Projector {
     /// Collects the content anew with the unknown fields where their names stand in the order, so that making one of
     /// them a dimension changes no hash.
     fn content_with_extra(&mut self, view: View<'_>, spans: &[Span], extra: Span) {
-        let known = self.catalog.well_known().extra;
-        let mut words: Vec<(Vec<u8>, u64, u64)> = Vec::with_capacity(spans.len() + 4);
+        let catalog = self.catalog.clone();
+        let mut words: Vec<(Cow<'_, [u8]>, u64, u64)> = Vec::with_capacity(spans.len() + 4);
         for span in spans {
-            let def = self.catalog.field(span.field);
-            if def.content && span.field != known {
+            let field = &self.fields[span.field.index()];
+            if field.content && field.role != Role::Extra {
                 let (letter, word) = hash_value(&mut self.cache, view, span);
-                words.push((def.name.clone().into_bytes(), self.fields[span.field.index()].name_words[letter], word));
+                let name = catalog.field(span.field).name.as_bytes();
+                words.push((Cow::Borrowed(name), field.name_words[letter], word));
             }
         }
         let object = view.get(extra.range());
         for (name, range) in members(object).unwrap_or_default() {
             let Some((letter, word)) = json_word(&object[range]) else { continue };
-            let text = String::from_utf8_lossy(&name).into_owned();
-            words.push((name, name_word(&text, letter), word));
+            let name_word = name_word(&String::from_utf8_lossy(&name), letter);
+            words.push((name, name_word, word));
         }
         words.sort();
         self.content.clear();

@@ -243,6 +243,9 @@ impl<S: AggregateStore> Pipeline<S> {
             let counts = frame_counts.iter().find(|(s, _)| Some(*s) == source).map(|(_, c)| *c).unwrap_or_default();
             self.imports.progress(file, &counts);
         }
+        if let Some(raw) = &mut self.raw {
+            raw.observe(batches);
+        }
         let symbols = self.catalog.symbols();
         self.clocks.advance(&seen, meta.appended_at, |s| symbols.text(s).unwrap_or_default());
         self.through = Position { seq: meta.seq.plus(1), offset: next };
@@ -251,20 +254,39 @@ impl<S: AggregateStore> Pipeline<S> {
         Ok(Published { revision, counted })
     }
 
-    /// What the raw events say of the keys of a frame's replays. Before there is a line no key has ended.
-    fn ended_keys(&self, seq: FrameSeq, batches: &[&Rows]) -> Result<Ended, PipelineError> {
-        let replays = batches.iter().flat_map(|b| &b.events).filter(|r| r.flags.has(RowFlags::REPLAY));
-        let keys: BTreeSet<_> = replays.filter(|r| !r.flags.has(RowFlags::NO_DEDUPE)).map(|r| r.key).collect();
-        let Some(raw) = self.raw.as_ref().filter(|_| !keys.is_empty() && self.clocks.line_is_drawn()) else {
+    /// What the raw events say of the keys of a frame's replays, and of its imports that may meet keys of live
+    /// sources. Before there is a line no key has ended.
+    fn ended_keys(&mut self, seq: FrameSeq, batches: &[&Rows]) -> Result<Ended, PipelineError> {
+        let Some(raw) = self.raw.as_mut().filter(|_| self.clocks.line_is_drawn()) else {
             return Ok(Ended::default());
         };
+        let mut keys = BTreeSet::new();
+        let mut sources: BTreeMap<Symbol, bool> = BTreeMap::new();
+        for row in batches.iter().flat_map(|b| &b.events).filter(|r| !r.flags.has(RowFlags::NO_DEDUPE)) {
+            if row.flags.has(RowFlags::REPLAY) {
+                keys.insert(row.key);
+            } else if row.flags.has(RowFlags::IMPORT) {
+                let meets = match sources.get(&row.source) {
+                    Some(meets) => *meets,
+                    None => raw.may_meet_live(&self.catalog, row.source, seq)?,
+                };
+                sources.insert(row.source, meets);
+                if meets {
+                    keys.insert(row.key);
+                }
+            }
+        }
+        if keys.is_empty() {
+            return Ok(Ended::default());
+        }
         let met = raw.find(&self.catalog, &keys, seq)?;
         let offsets: Vec<Offset> = met.iter().map(|m| m.offset).collect();
         let committed = self.store.quarantined(&offsets)?;
+        let waiting: BTreeSet<Offset> = self.quarantined.iter().map(|e| e.offset).collect();
+        let released: BTreeSet<Offset> = self.released.iter().copied().collect();
         let is_held = |i: usize| {
             let offset = offsets[i];
-            let waiting = || self.quarantined.iter().any(|e| e.offset == offset);
-            !self.released.contains(&offset) && (committed[i].is_some() || waiting())
+            !released.contains(&offset) && (committed[i].is_some() || waiting.contains(&offset))
         };
         Ok(raw::ended(met, is_held, raw.are_complete()))
     }

@@ -320,7 +320,7 @@ impl<'a> Drawer<'a> {
         let at = self.now;
         let Some((source, run)) = self.import.clone() else {
             self.runs += 1;
-            let source = (*self.random.pick(&["history", "archive"])).to_owned();
+            let source = (*self.random.pick(&["history", "history", "web"])).to_owned();
             let run = format!("im_{}", self.runs);
             self.import = Some((source.clone(), run.clone()));
             return Step::Send { at, entries: vec![Entry::Import { source, run, mark: ImportMark::Begin, at }] };
@@ -354,13 +354,13 @@ impl<'a> Drawer<'a> {
             .to_owned();
         }
         let again = self.random.below(100);
-        if again < 30 && !self.events.is_empty() {
-            let at = self.random.below(self.events.len() as u64) as usize;
-            // The sender's last words mostly, for those it retries.
-            let recent = self.events.len() - 1 - (at % self.events.len().min(12));
-            let (_, event) = self.events[if again < 22 { recent } else { at }].clone();
-            let mut event = event;
-            if again % 4 == 0 {
+        if again < 36 && !self.events.is_empty() {
+            // Mostly what this sender sent of late, for that is what it retries; sometimes anything of anybody's.
+            let own: Vec<usize> = (0..self.events.len()).rev().filter(|i| self.events[*i].0 == source).take(15).collect();
+            let any = self.random.below(self.events.len() as u64) as usize;
+            let at = if own.is_empty() || again % 12 == 0 { any } else { *self.random.pick(&own) };
+            let mut event = self.events[at].1.clone();
+            if again % 6 == 1 {
                 self.change(&mut event);
             }
             self.events.push((source.to_owned(), event.clone()));

@@ -36,7 +36,11 @@ pub struct Totals {
     pub unacknowledged_in_log: u64,
     /// Comparisons with the oracle.
     pub looks: u64,
-    /// Entries left in quarantine at the end.
+    /// Events counted at the end.
+    pub counted: u64,
+    /// Duplicates.
+    pub duplicates: u64,
+    /// Entries left in quarantine, rejected lines included.
     pub quarantined: u64,
     /// A hash of everything that was observed: equal runs have equal ones.
     pub trace: u64,
@@ -52,6 +56,8 @@ impl Totals {
         self.unacknowledged += other.unacknowledged;
         self.unacknowledged_in_log += other.unacknowledged_in_log;
         self.looks += other.looks;
+        self.counted += other.counted;
+        self.duplicates += other.duplicates;
         self.quarantined += other.quarantined;
         self.trace = mix(self.trace, other.trace);
     }
@@ -429,7 +435,10 @@ impl<S: AggregateStore> Runner<'_, S> {
             return Err(format!("state hash {own}, after a restart {last}"));
         }
         self.totals.frames = self.frames.len() as u64;
-        self.totals.quarantined = recount(&self.history.setup, &self.frames).quarantine.len() as u64;
+        let end = recount(&self.history.setup, &self.frames);
+        let of = |column: &str| end.ledger.values().filter_map(|s| s.metrics.get(column)).sum::<i64>() as u64;
+        (self.totals.counted, self.totals.duplicates) = (of("counted"), of("duplicates"));
+        self.totals.quarantined = end.quarantine.len() as u64;
         Ok(())
     }
 }

@@ -45,10 +45,12 @@ impl std::error::Error for InputError {}
 pub struct Source {
     /// As given on the command line; `-` is standard input.
     pub path: String,
-    /// Its size in bytes; 0 for standard input.
+    /// Its size in bytes; 0 for a stream.
     pub size: u64,
-    /// XXH3-64 of its first MiB; 0 for standard input.
+    /// XXH3-64 of its first MiB; 0 for a stream.
     pub head: u64,
+    /// Whether it can be read once only: standard input, a pipe, a device.
+    stream: bool,
 }
 
 impl Source {
@@ -56,26 +58,28 @@ impl Source {
     pub fn open(path: &Path) -> Result<Self, InputError> {
         let name = path.to_string_lossy().into_owned();
         if name == "-" {
-            return Ok(Self { path: name, size: 0, head: 0 });
+            return Ok(Self { path: name, size: 0, head: 0, stream: true });
         }
-        let look = || -> io::Result<(u64, u64)> {
-            let mut file = File::open(path)?;
-            if file.metadata()?.is_dir() {
+        let look = || -> io::Result<Self> {
+            let found = std::fs::metadata(path)?;
+            if found.is_dir() {
                 return Err(io::Error::new(io::ErrorKind::IsADirectory, "is a directory"));
             }
+            if !found.is_file() {
+                // A look at its head would take from it what is to be imported.
+                return Ok(Self { path: name.clone(), size: 0, head: 0, stream: true });
+            }
             let mut head = Vec::new();
+            let mut file = File::open(path)?;
             (&mut file).take(HEAD_BYTES as u64).read_to_end(&mut head)?;
-            Ok((file.metadata()?.len(), xxh3_64(&head)))
+            Ok(Self { path: name.clone(), size: file.metadata()?.len(), head: xxh3_64(&head), stream: false })
         };
-        match look() {
-            Ok((size, head)) => Ok(Self { path: name, size, head }),
-            Err(error) => Err(InputError { path: name, error, begun: false }),
-        }
+        look().map_err(|error| InputError { path: name.clone(), error, begun: false })
     }
 
     /// Whether it can be gone on with after a kill.
     pub fn resumable(&self) -> bool {
-        self.path != "-"
+        !self.stream
     }
 
     /// Its lines from `position` (bytes of text) on.
@@ -96,7 +100,7 @@ impl Source {
         let mut file = File::open(&path)?;
         let extension = path.extension().and_then(|e| e.to_str()).unwrap_or_default();
         let compressed = matches!(extension, "gz" | "zst");
-        if !compressed {
+        if !compressed && position > 0 {
             file.seek(SeekFrom::Start(position))?;
         }
         let mut text: Box<dyn Read + Send> = match extension {

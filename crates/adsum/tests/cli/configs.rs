@@ -287,6 +287,7 @@ const WRONG: &[(&str, &[&str])] = &[
     ("[log]\nsegment_bytes = \"many\"", &["segment_bytes"]),
     ("[checkpoint]\nminutes = 5", &["minutes"]),
     ("[import]\nchunk_bytes = 1.5", &["chunk_bytes"]),
+    ("[import]\nframe_bytes = 1000000000", &["import.frame_bytes", "1000000000"]),
     ("[fields]\nx = \"mood\"", &["fields.x", "mood"]),
     ("[fields]\nx = \"country\"\ny = \"country\"", &["fields.y"]),
     ("[fields]\nx = { to = \"country\", time = \"epoch_ms\" }", &["fields.x", "country", "time"]),

@@ -102,6 +102,23 @@ fn standard_input() {
 }
 
 #[test]
+fn a_pipe_with_a_name() {
+    let place = Place::new();
+    assert!(std::process::Command::new("mkfifo").arg(place.path("pipe")).status().unwrap().success());
+    let text = many("e", 20_000);
+    for figures in [
+        Figures { received: 20_000, counted: 20_000, ..Figures::default() },
+        Figures { received: 20_000, duplicates: 20_000, ..Figures::default() },
+    ] {
+        let args = ["import", "--json", "pipe"];
+        let child = place.command(&args).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        // Opening waits until the program opens its end.
+        std::fs::OpenOptions::new().write(true).open(place.path("pipe")).unwrap().write_all(text.as_bytes()).unwrap();
+        assert_eq!(Imported::of(&Run::of(&args, child.wait_with_output().unwrap()).ok()).figures, figures);
+    }
+}
+
+#[test]
 fn several_files_at_once() {
     let place = Place::new();
     place.write("a.ndjson", many("a", 10));

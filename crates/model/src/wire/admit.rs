@@ -6,8 +6,9 @@ use std::borrow::Cow;
 
 use super::decode::{Decoder, Intake, bit};
 use super::fields::FIELDS_MAX;
+use super::members::attribute_text;
 use super::reject::{Reject, RejectCode};
-use super::scan::{attribute_text, quote_into, unescaped};
+use super::scan::{quote_into, unescaped};
 use super::text::has_forbidden;
 use crate::catalog::{DimensionSource, EventTypeIx, FieldIx, ID_BYTES_MAX, NullPolicy};
 use crate::record::{Form, RecordBatch, Span, Stamp};

@@ -319,7 +319,9 @@ impl Fields {
     fn time(&self, text: &[u8], s: Str, target: &Target) -> Result<Halves, Box<Reject>> {
         let bytes = unescaped(text, s);
         if self.time_format(target.mapping) != TimeFormat::Rfc3339 {
-            let number = std::str::from_utf8(&bytes).ok().and_then(|t| t.parse::<i64>().ok());
+            // The text of a number as JSON writes it: without a plus.
+            let number = std::str::from_utf8(&bytes).ok().filter(|t| !t.starts_with('+'));
+            let number = number.and_then(|t| t.parse::<i64>().ok());
             let Some(number) = number else { return Err(self.about(RejectCode::InvalidTime, target.field)) };
             return self.epoch(i128::from(number), target);
         }

@@ -7,14 +7,16 @@ mod admit;
 mod decode;
 mod fields;
 mod keys;
+mod members;
 mod reject;
 mod scan;
 mod text;
 mod write;
 
 pub use decode::{Decoded, Decoder, Intake};
+pub(crate) use members::{attribute_text, json_word};
+pub use members::{canonical_json, find_member, members};
 pub use reject::{Reject, RejectCode};
-pub use scan::{JsonError, canonical_json, find_member, members};
-pub(crate) use scan::{attribute_text, json_word};
+pub use scan::JsonError;
 pub use text::format_uuid;
 pub use write::record_json;

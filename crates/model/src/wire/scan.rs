@@ -7,13 +7,12 @@
 use std::borrow::Cow;
 
 use super::text::parse_uuid;
-use crate::hash::HashValue;
 use crate::short::Short;
 
 /// The deepest nesting.
 pub(crate) const DEPTH_MAX: usize = 32;
 /// The most members of one nested object.
-const MEMBERS_MAX: usize = 512;
+pub(super) const MEMBERS_MAX: usize = 512;
 
 /// Why a text is no JSON that we take.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -296,16 +295,16 @@ impl<'a> Scanner<'a> {
     }
 
     fn object(&mut self, depth: usize) -> Result<(), JsonError> {
-        let mut keys: Vec<Vec<u8>> = Vec::new();
+        let mut keys: Vec<Str> = Vec::new();
         self.each_member(|scanner, key| {
             if keys.len() >= MEMBERS_MAX {
                 return Err(JsonError::TooLarge);
             }
-            let name = unescape(scanner.text, key);
-            if keys.contains(&name) {
+            let name = unescaped(scanner.text, key);
+            if keys.iter().any(|other| unescaped(scanner.text, *other) == name) {
                 return Err(JsonError::DuplicateKey);
             }
-            keys.push(name);
+            keys.push(key);
             scanner.value(depth + 1).map(|_| ())
         })
     }
@@ -415,12 +414,9 @@ pub(crate) fn unescape_into(text: &[u8], s: Str, out: &mut Vec<u8>) {
         inside[from..from + 4].iter().fold(0_u32, |v, b| v * 16 + (*b as char).to_digit(16).unwrap_or_default())
     };
     let mut at = 0;
-    while at < inside.len() {
-        if inside[at] != b'\\' {
-            out.push(inside[at]);
-            at += 1;
-            continue;
-        }
+    while let Some(plain) = memchr::memchr(b'\\', &inside[at..]) {
+        out.extend_from_slice(&inside[at..at + plain]);
+        at += plain;
         at += 2;
         match inside[at - 1] {
             b'b' => out.push(8),
@@ -441,151 +437,30 @@ pub(crate) fn unescape_into(text: &[u8], s: Str, out: &mut Vec<u8>) {
             plain => out.push(plain),
         }
     }
+    out.extend_from_slice(&inside[at..]);
 }
 
 /// Appends `text` as a JSON string.
 pub(crate) fn quote_into(text: &[u8], out: &mut Vec<u8>) {
     out.push(b'"');
-    for &b in text {
-        match b {
+    let mut rest = text;
+    while let Some(plain) = rest.iter().position(|b| matches!(b, b'"' | b'\\' | 0..0x20)) {
+        out.extend_from_slice(&rest[..plain]);
+        match rest[plain] {
             b'"' => out.extend_from_slice(b"\\\""),
             b'\\' => out.extend_from_slice(b"\\\\"),
-            0..0x20 => out.extend_from_slice(format!("\\u{b:04x}").as_bytes()),
-            _ => out.push(b),
+            b => out.extend_from_slice(format!("\\u{b:04x}").as_bytes()),
         }
+        rest = &rest[plain + 1..];
     }
+    out.extend_from_slice(rest);
     out.push(b'"');
-}
-
-/// One member of an object: its key's text, and where its value lies.
-type Member = (Vec<u8>, std::ops::Range<usize>);
-
-/// The members of a JSON object.
-pub fn members(object: &[u8]) -> Result<Vec<Member>, JsonError> {
-    let mut scanner = Scanner::new(object, 0);
-    let mut found: Vec<Member> = Vec::new();
-    scanner.skip_space();
-    scanner.each_member(|s, key| {
-        let name = unescape(object, key);
-        if found.iter().any(|(n, _)| *n == name) {
-            return Err(JsonError::DuplicateKey);
-        }
-        let start = s.at;
-        s.value(1)?;
-        found.push((name, start..s.at));
-        Ok(())
-    })?;
-    Ok(found)
-}
-
-/// Where the value of `key` lies in a JSON object; `None` if it has no such key.
-pub fn find_member(object: &[u8], key: &str) -> Result<Option<std::ops::Range<usize>>, JsonError> {
-    Ok(members(object)?.into_iter().find(|(name, _)| name == key.as_bytes()).map(|(_, range)| range))
-}
-
-/// The canonical text of a JSON value: no white space, keys in byte order, numbers as written, and strings with only
-/// the escapes that JSON needs.
-pub fn canonical_json(value: &[u8]) -> Result<Vec<u8>, JsonError> {
-    let mut out = Vec::with_capacity(value.len());
-    let mut scanner = Scanner::new(value, 0);
-    scanner.skip_space();
-    canonical_into(&mut scanner, 0, &mut out)?;
-    Ok(out)
-}
-
-fn canonical_into(scanner: &mut Scanner<'_>, depth: usize, out: &mut Vec<u8>) -> Result<(), JsonError> {
-    let text = scanner.text;
-    match scanner.peek().ok_or(JsonError::Syntax)? {
-        b'{' => {
-            let mut all = members(&text[scanner.at..(*scanner).end_of_value(depth)?])?;
-            all.sort_by(|a, b| a.0.cmp(&b.0));
-            let base = scanner.at;
-            out.push(b'{');
-            for (i, (name, range)) in all.into_iter().enumerate() {
-                if i > 0 {
-                    out.push(b',');
-                }
-                quote_into(&name, out);
-                out.push(b':');
-                canonical_into(&mut Scanner::new(text, base + range.start), depth + 1, out)?;
-            }
-            out.push(b'}');
-            scanner.value(depth)?;
-        }
-        b'[' => {
-            scanner.at += 1;
-            out.push(b'[');
-            scanner.skip_space();
-            let mut first = true;
-            while !scanner.eat(b']') {
-                if !first {
-                    scanner.expect(b',')?;
-                    scanner.skip_space();
-                    out.push(b',');
-                }
-                first = false;
-                canonical_into(scanner, depth + 1, out)?;
-                scanner.skip_space();
-            }
-            out.push(b']');
-        }
-        _ => {
-            let start = scanner.at;
-            match scanner.value(depth)? {
-                Kind::String(s) => quote_into(&unescape(text, s), out),
-                _ => out.extend_from_slice(&text[start..scanner.at]),
-            }
-        }
-    }
-    Ok(())
-}
-
-/// How an unknown field enters a content hash: the index of its letter, and its word; a null is missing.
-pub(crate) fn json_word(value: &[u8]) -> Option<(u8, u64)> {
-    let mut scanner = Scanner::new(value, 0);
-    let hash = match scanner.value(0).ok()? {
-        Kind::Null => return None,
-        Kind::String(s) => return Some((b'T', HashValue::Text(&unescape(value, s)).word())),
-        Kind::Number => {
-            let text = std::str::from_utf8(value).ok()?;
-            match (text.parse::<u64>(), text.parse::<i64>()) {
-                (Ok(n), _) => HashValue::Uint(n),
-                // -0 is no unsigned number to Rust, and no negative one to us.
-                (_, Ok(0)) => HashValue::Uint(0),
-                (_, Ok(n)) => HashValue::Int(n),
-                _ => HashValue::Json(value),
-            }
-        }
-        Kind::Object | Kind::Array | Kind::True | Kind::False => {
-            let canonical = canonical_json(value).ok()?;
-            return Some((b'J', HashValue::Json(&canonical).word()));
-        }
-    };
-    Some((hash.letter(), hash.word()))
-}
-
-/// A key of `attributes` as a dimension's value: text, or a number or truth value as written; null, objects and
-/// arrays are no value.
-pub(crate) fn attribute_text(object: &[u8], key: &str) -> Option<Vec<u8>> {
-    let range = find_member(object, key).ok()??;
-    let value = &object[range];
-    match Scanner::new(value, 0).value(0).ok()? {
-        Kind::String(s) => Some(unescape(value, s)),
-        Kind::Number | Kind::True | Kind::False => Some(value.to_vec()),
-        Kind::Null | Kind::Object | Kind::Array => None,
-    }
-}
-
-impl Scanner<'_> {
-    fn end_of_value(mut self, depth: usize) -> Result<usize, JsonError> {
-        self.value(depth)?;
-        Ok(self.at)
-    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::wire::canonical_json;
 
     #[test]
     fn table_of_values() {

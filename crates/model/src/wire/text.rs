@@ -3,6 +3,9 @@
 /// Whether validated UTF-8 holds a character that no field may hold: NUL and other controls (C0, DEL, C1), and the
 /// bidirectional formatting characters, which make two ids look like one (Unicode TR 36, section 2.4).
 pub(crate) fn has_forbidden(text: &[u8]) -> bool {
+    if text.iter().all(|b| matches!(b, b' '..=b'~')) {
+        return false;
+    }
     let Ok(text) = std::str::from_utf8(text) else { return true };
     text.chars().any(|c| {
         c.is_control()

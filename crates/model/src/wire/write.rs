@@ -1,6 +1,7 @@
 //! From records back to JSON, as people read them.
 
-use super::scan::{members, quote_into};
+use super::members::members;
+use super::scan::quote_into;
 use super::text::format_uuid;
 use crate::catalog::Catalog;
 use crate::record::{Form, RecordBatch, RecordHead, Span};
