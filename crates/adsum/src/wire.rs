@@ -14,7 +14,7 @@ use adsum_disk::{Disk, RealDisk};
 use adsum_log::{EmbeddedLog, EventLog, LogOptions, LogView};
 use adsum_model::campaigns::Campaigns;
 use adsum_model::hash::Secret;
-use adsum_model::id::Position;
+use adsum_model::id::{FrameSeq, Position};
 use adsum_pipeline::{InLine, Pipeline, schemas};
 use adsum_store::{AggregateStore, EmbeddedStore, StoreOptions};
 use anyhow::{Context, Result, bail};
@@ -91,18 +91,16 @@ impl Home {
                 torn.bytes, torn.reason, torn.segment, torn.at, torn.kept_as
             ));
         }
-        if log.start().seq > committed.seq {
-            bail!(
-                "the log begins at frame {}, but the store has committed only up to {}: frames between are gone",
-                log.start().seq.get(),
-                committed.seq.get()
-            );
+        if log.start().seq != FrameSeq::ZERO {
+            // Nothing trims the log yet: what is missing was taken away.
+            bail!("the log begins at frame {}: the segments before it are gone", log.start().seq.get());
         }
         let workers = workers(config);
         let executor: Box<dyn adsum_pipeline::Executor + Send> =
             if workers > 1 { Box::new(Threads) } else { Box::new(InLine) };
         let mut pipeline = Pipeline::new(catalog, store, config.rules(), config.checkpoints(), workers, executor)?;
         pipeline.recover(&log, secret, progress)?;
+        check_currencies(&pipeline, &campaigns)?;
         Ok(Self { log, pipeline, campaigns, secret, notes, _lock: lock })
     }
 
@@ -110,6 +108,23 @@ impl Home {
     pub fn close(mut self) -> Result<()> {
         Ok(self.log.close()?)
     }
+}
+
+/// A campaign's currency is fixed once it has events: a configuration that says otherwise is refused.
+fn check_currencies(pipeline: &Pipeline<EmbeddedStore>, campaigns: &Campaigns) -> Result<()> {
+    let name = |symbol| pipeline.catalog().symbols().text(symbol).unwrap_or_default();
+    for (campaign, counted) in pipeline.campaign_currencies() {
+        if let Some(terms) = campaigns.terms(campaign).filter(|t| t.currency != counted) {
+            bail!(
+                "campaigns.{}.currency: the configuration says {}, but the campaign has events in {}, and a campaign's \
+                 currency is fixed once it has events",
+                name(campaign),
+                name(terms.currency),
+                name(counted)
+            );
+        }
+    }
+    Ok(())
 }
 
 /// How many shards fold.

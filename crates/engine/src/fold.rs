@@ -5,7 +5,7 @@
 
 use std::sync::Arc;
 
-use adsum_model::catalog::Catalog;
+use adsum_model::catalog::{Catalog, DimensionIx};
 use adsum_model::distinct::{COUPONS, Coupon};
 use adsum_model::id::{ContentHash, DedupeKey, Offset, Revision};
 use adsum_model::ledger::{LedgerColumn, LedgerCounts};
@@ -86,6 +86,8 @@ pub struct Effects {
     pub quarantined: Vec<QuarantineEntry>,
     /// Entries that left it.
     pub released: Vec<Offset>,
+    /// Campaigns, each with the currency that an event of it was counted in: at least every new pair.
+    pub currencies: Vec<(Symbol, Symbol)>,
     /// What moves the clocks.
     pub seen: Seen,
     /// Events counted.
@@ -134,6 +136,10 @@ pub struct Shard {
     /// One for each set of distinct users, with the length of its windows.
     users: Vec<(i64, CellTable)>,
     coupons: Coupons,
+    /// The dimension that is the campaign.
+    campaign: Option<usize>,
+    /// By campaign, the currency of its last counted event.
+    currencies: Vec<Symbol>,
     /// For the frame at hand, where each of this shard's rows will be looked for, by rollup.
     hashes: Vec<Vec<u64>>,
     /// Quarantine of events of these slots since the last checkpoint; `None`: released since.
@@ -154,6 +160,8 @@ impl Shard {
                 .map(|d| (d.window_seconds, CellTable::new(&d.dimensions, 1)))
                 .collect(),
             coupons: Coupons::new(catalog.symbols().clone()),
+            campaign: catalog.dimension_named("campaignId").map(DimensionIx::index),
+            currencies: Vec::new(),
             hashes: vec![Vec::new(); catalog.rollups().len()],
             columns,
             memtable: Memtable::default(),
@@ -395,6 +403,7 @@ impl Shard {
         effects: &mut Effects,
     ) -> Result<(), FoldError> {
         effects.counted += 1;
+        self.note_currency(row, dimensions, effects);
         if !row.flags.has(RowFlags::NO_DEDUPE) {
             self.memtable.insert(DedupeRecord {
                 key: row.key,
@@ -416,6 +425,21 @@ impl Shard {
             }
         }
         Ok(())
+    }
+
+    #[inline]
+    fn note_currency(&mut self, row: &EventRow, dimensions: &[Symbol], effects: &mut Effects) {
+        let Some(campaign) = self.campaign.map(|d| dimensions[d]).filter(|c| !c.is_null() && *c != Symbol::OTHER)
+        else {
+            return;
+        };
+        if self.currencies.len() <= campaign.index() {
+            self.currencies.resize(campaign.index() + 1024, Symbol::NULL);
+        }
+        if self.currencies[campaign.index()] != row.currency {
+            self.currencies[campaign.index()] = row.currency;
+            effects.currencies.push((campaign, row.currency));
+        }
     }
 
     fn hold(&mut self, entry: QuarantineEntry, effects: &mut Effects) {

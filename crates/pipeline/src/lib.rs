@@ -4,6 +4,7 @@
 //! checkpoints only at frames that all shards finished. It starts no threads: an [`Executor`] may.
 //! Not here: who appends to the log, and when.
 
+mod currencies;
 mod error;
 mod imports;
 mod limits;
@@ -15,4 +16,4 @@ pub use error::PipelineError;
 pub use imports::Imports;
 pub use limits::Limits;
 pub use step::{CheckpointRules, Executor, FrameMeta, InLine, Pipeline, Published, ShardSlot};
-pub use tables::{DIMENSION_DAYS, LEDGER, distinct_table, rollup_table, schemas};
+pub use tables::{CAMPAIGN_CURRENCIES, DIMENSION_DAYS, LEDGER, distinct_table, rollup_table, schemas};

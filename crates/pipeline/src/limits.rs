@@ -14,7 +14,10 @@ use adsum_model::time::{BucketStart, ReceivedAt};
 use adsum_model::wire::Decoded;
 
 const DAY_SECONDS: i64 = 86_400;
-/// How many days are remembered: a collector's clock may step back over midnight.
+/// How much the remembered days may take. A collector's clock may step back, by a start with a wrong one also by many
+/// days, and what those days had seen must be known then; only beyond this the oldest days are forgotten.
+const DAYS_BYTES_MAX: usize = 256 << 20;
+/// How many days are remembered whatever they take.
 const DAYS_KEPT: usize = 3;
 
 /// The values of one day: for each dimension a bit a symbol.
@@ -35,10 +38,15 @@ impl Day {
         word >> (symbol.index() % 64) & 1 == 1
     }
 
+    fn bytes(&self) -> usize {
+        self.bits.iter().map(|bits| 8 * bits.len()).sum()
+    }
+
     fn add(&mut self, dimension: usize, symbol: Symbol) {
         let bits = &mut self.bits[dimension];
-        if bits.len() <= symbol.index() / 64 {
-            bits.resize(symbol.index() / 64 + 1024, 0);
+        let words = symbol.index() / 64 + 1;
+        if bits.len() < words {
+            bits.resize(words.max(2 * bits.len()), 0);
         }
         bits[symbol.index() / 64] |= 1 << (symbol.index() % 64);
         self.counts[dimension] += 1;
@@ -74,8 +82,10 @@ impl Limits {
 
     fn day(&mut self, start: i64) -> &mut Day {
         let dimensions = self.limits.len();
-        if !self.days.contains_key(&start) && self.days.len() >= DAYS_KEPT {
-            self.days.pop_first();
+        if !self.days.contains_key(&start) {
+            while self.days.len() >= DAYS_KEPT && self.days.values().map(Day::bytes).sum::<usize>() > DAYS_BYTES_MAX {
+                self.days.pop_first();
+            }
         }
         self.days.entry(start).or_insert_with(|| Day::new(dimensions))
     }

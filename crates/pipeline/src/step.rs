@@ -17,11 +17,12 @@ use adsum_model::table::TableRows;
 use adsum_model::time::{BucketStart, ReceivedAt};
 use adsum_store::{AggregateStore, StateHash};
 
+use crate::currencies::Currencies;
 use crate::error::PipelineError;
 use crate::imports::Imports;
 use crate::limits::Limits;
 use crate::raw::{self, RawEvents};
-use crate::tables::{DIMENSION_DAYS, shard_table};
+use crate::tables::{CAMPAIGN_CURRENCIES, DIMENSION_DAYS, shard_table};
 
 /// When a checkpoint is due: at the first frame after which either is reached.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -92,6 +93,7 @@ pub struct Pipeline<S> {
     clocks: Clocks,
     imports: Imports,
     limits: Limits,
+    currencies: Currencies,
     rules: CheckpointRules,
     through: Position,
     revision: Revision,
@@ -121,6 +123,14 @@ impl<S: AggregateStore> Pipeline<S> {
             }
             ControlFlow::Continue(())
         })?;
+        let mut currencies = Currencies::default();
+        store.scan(CAMPAIGN_CURRENCIES, adsum_store::BucketRange::ALL, &[], &[], &mut |row| {
+            let text = |column: usize| row.names.text(column, row.keys[column]);
+            if let (Some(campaign), Some(currency)) = (text(0), text(1)) {
+                currencies.restore(catalog.symbols(), campaign, currency);
+            }
+            ControlFlow::Continue(())
+        })?;
         let slots = (0..workers.max(1))
             .map(|i| ShardSlot {
                 shard: Shard::new(&catalog, i, workers.max(1)),
@@ -133,6 +143,7 @@ impl<S: AggregateStore> Pipeline<S> {
             clocks: Clocks::restore(rules, &committed.small.clocks),
             imports: Imports::restore(&committed.small.imports),
             limits,
+            currencies,
             rules: checkpoints,
             through: committed.through,
             revision: committed.revision,
@@ -203,6 +214,7 @@ impl<S: AggregateStore> Pipeline<S> {
             let effects = result?;
             seen.merge(&effects.seen);
             counted += effects.counted;
+            self.currencies.observe(&effects.currencies);
             for ((source, hour), counts) in &effects.ledger {
                 self.add_to_ledger(*source, *hour, counts, revision, &mut frame_counts);
             }
@@ -341,6 +353,7 @@ impl<S: AggregateStore> Pipeline<S> {
         self.quarantined.clear();
         self.released.clear();
         self.limits.committed();
+        self.currencies.committed();
         self.frames_waiting = 0;
         while let Some(plan) = self.store.merge_due() {
             let merged = self.store.merge(&plan)?;
@@ -355,6 +368,7 @@ impl<S: AggregateStore> Pipeline<S> {
             ledger.push(BucketStart::from_seconds(*hour), &[*source], counts.values(), *revision);
         }
         let days = self.limits.rows(self.revision);
+        let currencies = self.currencies.rows(self.revision);
         let shards = self.catalog.rollups().len() + self.catalog.distinct_users().len();
         let shards = std::iter::repeat_with(Vec::new).take(shards);
         Checkpoint {
@@ -362,7 +376,7 @@ impl<S: AggregateStore> Pipeline<S> {
             revision: self.revision,
             dedupe: Vec::new(),
             dedupe_line: self.clocks.line(),
-            rows: [vec![ledger], vec![days]].into_iter().chain(shards).collect(),
+            rows: [vec![ledger], vec![days], vec![currencies]].into_iter().chain(shards).collect(),
             quarantined: self.quarantined.clone(),
             released: self.released.clone(),
             small: SmallState { clocks: self.clocks.states(), imports: self.imports.files().to_vec() },
@@ -415,6 +429,11 @@ impl<S: AggregateStore> Pipeline<S> {
     /// How far imports have come.
     pub fn imports(&self) -> &Imports {
         &self.imports
+    }
+
+    /// Campaigns, each with a currency that events of it were counted in.
+    pub fn campaign_currencies(&self) -> impl Iterator<Item = (Symbol, Symbol)> + '_ {
+        self.currencies.pairs()
     }
 
     /// The cardinality limits as of the last frame folded: who appends goes on from a copy.

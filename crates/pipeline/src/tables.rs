@@ -8,13 +8,20 @@ use adsum_model::table::{TableIx, TableSchema};
 pub const LEDGER: TableIx = TableIx::new(0);
 /// The table of values that count towards cardinality limits: its bucket is the UTC day of receivedAt.
 pub const DIMENSION_DAYS: TableIx = TableIx::new(1);
-const ROLLUPS: usize = 2;
+/// The table of campaigns and the currencies that their events were counted in; it has one bucket, 0.
+pub const CAMPAIGN_CURRENCIES: TableIx = TableIx::new(2);
+const ROLLUPS: usize = 3;
 
 /// The schemas of a catalog's tables, as a store is opened with them.
 pub fn schemas(catalog: &Catalog) -> Vec<TableSchema> {
     let days = TableSchema {
         name: "dimension_days".to_owned(),
         keys: vec!["dimension".to_owned(), "value".to_owned()],
+        columns: vec![1],
+    };
+    let currencies = TableSchema {
+        name: "campaign_currencies".to_owned(),
+        keys: vec!["campaignId".to_owned(), "currency".to_owned()],
         columns: vec![1],
     };
     let rollups = catalog.rollups().iter().map(|rollup| {
@@ -33,7 +40,7 @@ pub fn schemas(catalog: &Catalog) -> Vec<TableSchema> {
             columns: vec![1],
         }
     });
-    [ledger_schema(), days].into_iter().chain(rollups).chain(distinct).collect()
+    [ledger_schema(), days, currencies].into_iter().chain(rollups).chain(distinct).collect()
 }
 
 /// The tables that shards add to, in the order of a shard's rows: rollups, then sets of distinct users.

@@ -171,7 +171,10 @@ fn draw_setup(random: &mut Random) -> Setup {
     let catalog = CatalogSpec {
         dimensions: vec![section, site],
         required: random
-            .pick(&[strings(&["eventId", "eventType", "occurredAt", "campaignId"]), strings(&["eventType", "occurredAt"])])
+            .pick(&[
+                strings(&["eventId", "eventType", "occurredAt", "campaignId"]),
+                strings(&["eventType", "occurredAt"]),
+            ])
             .clone(),
         rollups: random.pick(&rollups).clone(),
         dedupe: draw_dedupe(random),
@@ -200,7 +203,8 @@ fn draw_setup(random: &mut Random) -> Setup {
         default_currency: "USD".to_owned(),
         unknown,
     };
-    let metadata = vec![state("USD", BillableType::Cpc), state("EUR", BillableType::Cpc), state("USD", BillableType::Cpm)];
+    let metadata =
+        vec![state("USD", BillableType::Cpc), state("EUR", BillableType::Cpc), state("USD", BillableType::Cpm)];
     Setup { catalog, times, metadata }
 }
 
@@ -279,7 +283,7 @@ impl<'a> Drawer<'a> {
 
     /// The wall clock jumps, or nothing happens for a while.
     fn jump(&mut self) {
-        let span = *self.random.pick(&[60, 600, 4_000, 90_000]) * SECOND;
+        let span = *self.random.pick(&[60, 600, 4_000, 90_000, 500_000]) * SECOND;
         self.now += self.random.between(-span, span);
     }
 
@@ -289,7 +293,8 @@ impl<'a> Drawer<'a> {
             65..=71 => Step::Send { at: self.now, entries: vec![Entry::Tick { at: self.now }] },
             72..=79 => self.import(),
             80..=87 => {
-                let draw = |random: &mut Random, max: i64| (0..random.between(0, max)).map(|_| random.next()).collect();
+                let draw =
+                    |random: &mut Random, max: i64| (0..random.between(0, max)).map(|_| random.number()).collect();
                 let held = draw(self.random, 4);
                 let any = if self.random.percent(30) { draw(self.random, 2) } else { Vec::new() };
                 Step::Replay { at: self.now, held, any }
@@ -356,9 +361,10 @@ impl<'a> Drawer<'a> {
         let again = self.random.below(100);
         if again < 36 && !self.events.is_empty() {
             // Mostly what this sender sent of late, for that is what it retries; sometimes anything of anybody's.
-            let own: Vec<usize> = (0..self.events.len()).rev().filter(|i| self.events[*i].0 == source).take(15).collect();
+            let own: Vec<usize> =
+                (0..self.events.len()).rev().filter(|i| self.events[*i].0 == source).take(15).collect();
             let any = self.random.below(self.events.len() as u64) as usize;
-            let at = if own.is_empty() || again % 12 == 0 { any } else { *self.random.pick(&own) };
+            let at = if own.is_empty() || again.is_multiple_of(12) { any } else { *self.random.pick(&own) };
             let mut event = self.events[at].1.clone();
             if again % 6 == 1 {
                 self.change(&mut event);

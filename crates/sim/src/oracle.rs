@@ -327,9 +327,7 @@ fn field_is_valid(name: &str, value: &Value) -> bool {
         "position" => value.as_i64().is_some(),
         "schemaVersion" => value.as_u64() == Some(1),
         "attributes" => value.is_object(),
-        "currency" => {
-            value.as_str().is_some_and(|t| t.len() == 3 && t.bytes().all(|b| b.is_ascii_uppercase()))
-        }
+        "currency" => value.as_str().is_some_and(|t| t.len() == 3 && t.bytes().all(|b| b.is_ascii_uppercase())),
         "eventId" | "impressionId" | "clickId" | "userId" | "sessionId" | "auctionId" => {
             value.as_str().is_some_and(|t| (1..=256).contains(&t.len()))
         }
@@ -339,20 +337,12 @@ fn field_is_valid(name: &str, value: &Value) -> bool {
 }
 
 /// The event of a line; none where it is rejected.
-fn read(
-    setup: &Setup,
-    metadata: &Metadata,
-    source: &str,
-    import: bool,
-    received_at: i64,
-    line: &str,
-) -> Option<Event> {
+fn read(setup: &Setup, metadata: &Metadata, source: &str, import: bool, received_at: i64, line: &str) -> Option<Event> {
     let Ok(Value::Object(mut fields)) = serde_json::from_str(line) else { return None };
     // A null field is missing.
     fields.retain(|_, value| !value.is_null());
-    let declared_text = |name: &str| {
-        setup.catalog.dimensions.iter().any(|d| d.source == DimensionSource::Field(name.to_owned()))
-    };
+    let declared_text =
+        |name: &str| setup.catalog.dimensions.iter().any(|d| d.source == DimensionSource::Field(name.to_owned()));
     let valid = |(name, value): (&String, &Value)| {
         field_is_valid(name, value) && (!declared_text(name) || value.as_str().is_some_and(|t| !t.is_empty()))
     };
@@ -370,7 +360,8 @@ fn read(
     let campaign = sent.or(found);
     let by_type = setup.catalog.required_by_type.iter().filter(|(t, _)| *t == event_type).flat_map(|(_, names)| names);
     for name in setup.catalog.required.iter().chain(by_type) {
-        if !fields.contains_key(name) && !(name == "campaignId" && campaign.is_some()) {
+        let there = fields.contains_key(name) || (name == "campaignId" && campaign.is_some());
+        if !there {
             return None;
         }
     }

@@ -121,7 +121,10 @@ pub fn run(history: &History, sabotage: Option<Sabotage>) -> Result<Totals, Stri
     }));
     ran.unwrap_or_else(|panic| {
         let text = panic.downcast_ref::<String>().cloned();
-        Err(format!("panic: {}", text.or_else(|| panic.downcast_ref::<&str>().map(|t| (*t).to_owned())).unwrap_or_default()))
+        Err(format!(
+            "panic: {}",
+            text.or_else(|| panic.downcast_ref::<&str>().map(|t| (*t).to_owned())).unwrap_or_default()
+        ))
     })
 }
 
@@ -184,8 +187,7 @@ impl<S: AggregateStore> Runner<'_, S> {
     }
 
     fn start(&mut self, start: &Start) -> Result<(), String> {
-        let mut process =
-            Process::start(&self.disk, &self.history.setup, &self.history.keeping, start, self.wrap)?;
+        let mut process = Process::start(&self.disk, &self.history.setup, &self.history.keeping, start, self.wrap)?;
         if self.sabotage == Some(Sabotage::ForgetLimits) {
             process.forget_limits();
         }

@@ -97,10 +97,7 @@ impl<S: AggregateStore> Process<S> {
         let catalog = Arc::new(Catalog::build(&setup.catalog).map_err(|e| format!("catalog: {e}"))?);
         let campaigns = campaigns(setup, &catalog)?;
         let disk: Arc<dyn Disk> = Arc::new(disk.clone());
-        let options = StoreOptions {
-            merge_fan_in: keeping.merge_fan_in,
-            merge_base_bytes: keeping.merge_base_bytes,
-        };
+        let options = StoreOptions { merge_fan_in: keeping.merge_fan_in, merge_base_bytes: keeping.merge_base_bytes };
         let symbols = catalog.symbols().clone();
         let (store, _) =
             EmbeddedStore::open(disk.clone(), Path::new("data/store"), schemas(&catalog), symbols, options)
@@ -333,6 +330,9 @@ fn sums(names: &[&str], values: &[i64], revision: u64) -> Sums {
     sums
 }
 
+/// Takes a row: bucket, key, values, revision.
+type Visit<'a> = &'a mut dyn FnMut(i64, Vec<Option<String>>, &[i64], u64);
+
 fn picture<S: AggregateStore>(pipeline: &Pipeline<S>) -> Result<Picture, String> {
     let (store, catalog, pending) = (pipeline.store(), pipeline.catalog(), pipeline.pending());
     let mut picture = Picture {
@@ -340,7 +340,7 @@ fn picture<S: AggregateStore>(pipeline: &Pipeline<S>) -> Result<Picture, String>
         line: pipeline.clocks().line().micros(),
         ..Picture::default()
     };
-    let rows_of = |table: TableIx, visit: &mut dyn FnMut(i64, Vec<Option<String>>, &[i64], u64)| {
+    let rows_of = |table: TableIx, visit: Visit<'_>| {
         let extra: Vec<&TableRows> = pending.rows[table.index()].iter().collect();
         let scanned = store.scan(table, BucketRange::ALL, &[], &extra, &mut |row| {
             let text = |(column, id): (usize, &u32)| row.names.text(column, *id).map(str::to_owned);

@@ -146,3 +146,35 @@ fn no_data_directory() {
     place.write("events.ndjson", many("e", 1));
     place.run(&["import", "events.ndjson"]).fails(1, &["data"]);
 }
+
+#[test]
+fn the_oldest_segment_is_gone() {
+    let place = place();
+    std::fs::remove_file(&files(&place, "log", ".log")[0]).unwrap();
+    for command in ["doctor", "report"] {
+        place.run(&[command, "--config", "small.toml"]).fails(1, &["the log begins at frame"]);
+    }
+}
+
+#[test]
+fn a_campaign_with_events_keeps_its_currency() {
+    let place = Place::new();
+    let line = |id: &str, campaign: &str| {
+        format!(
+            "{{\"eventId\":\"{id}\",\"eventType\":\"impression\",\"occurredAt\":\"2026-11-01T10:00:00Z\",\
+             \"campaignId\":\"{campaign}\",\"priceMicros\":5}}\n"
+        )
+    };
+    place.write("events.ndjson", line("1", "in_euros") + &line("2", "unlisted"));
+    place.write("old.toml", "[campaigns.in_euros]\ncurrency = \"EUR\"\n");
+    place.write("changed.toml", "[campaigns.in_euros]\ncurrency = \"GBP\"\n");
+    place.write("default.toml", "[campaign_defaults]\ncurrency = \"GBP\"\n[campaigns.in_euros]\ncurrency = \"EUR\"\n");
+    place.write("added.toml", "[campaigns.in_euros]\ncurrency = \"EUR\"\n[campaigns.new]\ncurrency = \"GBP\"\n");
+    assert_eq!(place.import(&["--config", "old.toml", "events.ndjson"]).figures.counted, 2);
+    place
+        .run(&["report", "--config", "changed.toml"])
+        .fails(1, &["campaigns.in_euros.currency", "GBP", "EUR", "fixed"]);
+    place.run(&["report", "--config", "default.toml"]).fails(1, &["campaigns.unlisted.currency", "fixed"]);
+    place.run(&["report", "--config", "added.toml"]).ok();
+    place.run(&["report", "--config", "old.toml"]).ok();
+}

@@ -93,5 +93,9 @@ fn run_once(case: &Case, workers: usize, killed: bool) -> Result<(StateHash, Str
 
 fn agrees(picture: &Picture, oracle: &Picture) -> Result<(), String> {
     let differences = picture.differences(oracle);
-    if differences.is_empty() { Ok(()) } else { Err(format!("the oracle does not agree:\n  {}", differences.join("\n  "))) }
+    if differences.is_empty() {
+        Ok(())
+    } else {
+        Err(format!("the oracle does not agree:\n  {}", differences.join("\n  ")))
+    }
 }

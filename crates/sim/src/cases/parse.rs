@@ -105,8 +105,11 @@ struct Reader {
 impl Reader {
     fn new() -> Self {
         let seconds = |s: i64| s * MICROS_PER_SECOND;
-        let metadata =
-            Metadata { campaigns: Vec::new(), default_currency: "USD".to_owned(), unknown: UnknownCampaign::LetThrough };
+        let metadata = Metadata {
+            campaigns: Vec::new(),
+            default_currency: "USD".to_owned(),
+            unknown: UnknownCampaign::LetThrough,
+        };
         let setup = Setup {
             catalog: CatalogSpec { rollups: Vec::new(), ..CatalogSpec::default() },
             times: Times { future: seconds(300), horizon: seconds(3600), disorder: seconds(60), idle: seconds(120) },
@@ -217,7 +220,9 @@ impl Reader {
         match words.plain[..] {
             ["times"] => {
                 let times = &mut self.setup.times;
-                let seconds = |name, default: i64| Ok::<_, String>(words.number(name, default / MICROS_PER_SECOND)? * MICROS_PER_SECOND);
+                let seconds = |name, default: i64| {
+                    Ok::<_, String>(words.number(name, default / MICROS_PER_SECOND)? * MICROS_PER_SECOND)
+                };
                 times.future = seconds("future", times.future)?;
                 times.horizon = seconds("horizon", times.horizon)?;
                 times.disorder = seconds("disorder", times.disorder)?;

@@ -54,10 +54,8 @@ pub(crate) fn text(
         rows.push(vec![offset.to_string(), held.reason.clone(), moment(held.received_at), why]);
     }
     table("quarantine", &rows, &mut out);
-    let clock = vec![
-        vec!["watermark".to_owned(), "line".to_owned()],
-        vec![moment(picture.watermark), moment(picture.line)],
-    ];
+    let clock =
+        vec![vec!["watermark".to_owned(), "line".to_owned()], vec![moment(picture.watermark), moment(picture.line)]];
     table("clock", &clock, &mut out);
     Ok(out)
 }

@@ -8,8 +8,8 @@ use adsum_sim::cases::{Case, run};
 fn files() -> Vec<PathBuf> {
     let dir = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../cases");
     let mut files: Vec<PathBuf> = std::fs::read_dir(dir)
-        .unwrap()
-        .map(|entry| entry.unwrap().path())
+        .expect("there is a folder of cases")
+        .map(|entry| entry.expect("the folder of cases is read").path())
         .filter(|path| path.extension().is_some_and(|e| e == "case"))
         .collect();
     files.sort();

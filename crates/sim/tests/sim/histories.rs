@@ -1,4 +1,4 @@
-//! Seeded histories against the oracle. `FIRST` and `COUNT` choose others than those of the test command.
+//! Seeded histories against the oracle. `ADSUM_HISTORIES` says how many, `ADSUM_FIRST_SEED` from which on.
 
 use adsum_sim::history::History;
 use adsum_sim::run::{run, run_range};
@@ -8,12 +8,26 @@ fn number(name: &str, default: u64) -> u64 {
     std::env::var(name).ok().and_then(|v| v.parse().ok()).unwrap_or(default)
 }
 
-/// Two tests share the seeds, for two cores: those that give `part` when divided by two.
+/// Two tests share the seeds, for two cores.
 fn half(part: u64) {
-    let (first, count) = (number("FIRST", 0), number("COUNT", 300));
+    let (first, count) = (number("ADSUM_FIRST_SEED", 0), number("ADSUM_HISTORIES", 300));
     let (first, count) = (first + part * count.div_ceil(2), if part == 0 { count.div_ceil(2) } else { count / 2 });
     match run_range(first, count, &mut |_| {}) {
-        Ok(totals) => println!("{totals:?}"),
+        Ok(t) => println!(
+            "proved: seeds {first} to {}: {} histories, {} frames, {} records ({} counted, {} duplicates), {} ends \
+             ({} power losses), {} frames not acknowledged at first ({} of them in the log), {} comparisons",
+            first + count - 1,
+            t.histories,
+            t.frames,
+            t.records,
+            t.counted,
+            t.duplicates,
+            t.ends,
+            t.power_losses,
+            t.unacknowledged,
+            t.unacknowledged_in_log,
+            t.looks,
+        ),
         Err(failure) => panic!("{failure}"),
     }
 }
