@@ -109,11 +109,11 @@ pub fn run(global: &Global, args: &Args) -> Result<()> {
     if args.distinct_users {
         let columns = distinct::columns(&query);
         out.header(&columns)?;
-        distinct::run(catalog, &*view, &pending.rows, &query, &mut |row| out.row(&columns, &row))?;
+        distinct::run(catalog, &*view, &pending.rows, &query, &mut |row| out.row(&columns, row))?;
     } else {
         let planned = plan(catalog, &*view, &query)?;
         out.header(&planned.report)?;
-        planned.run(&*view, &pending.rows, &mut |row| out.row(&planned.report, &row))?;
+        planned.run(&*view, &pending.rows, &mut |row| out.row(&planned.report, row))?;
     }
     let mut meta = Map::new();
     meta.insert("dataRevision".to_owned(), json!(home.pipeline.revision().to_string()));

@@ -31,7 +31,7 @@ pub fn run(
     view: &dyn StoreView,
     extra: &[Vec<TableRows>],
     query: &Query,
-    visit: &mut dyn FnMut(ReportRow) -> Result<()>,
+    visit: &mut dyn FnMut(&ReportRow<'_>) -> Result<()>,
 ) -> Result<()> {
     let wanted = wanted_dimensions(catalog, query)?;
     let (index, set) = choose(catalog, view, query, &wanted)?;
@@ -102,7 +102,7 @@ struct Gather<'a> {
     bucket: Option<BucketStart>,
     groups: HashMap<Vec<u32>, (Vec<Coupon>, Revision)>,
     names: Option<Arc<ScanNames>>,
-    visit: &'a mut dyn FnMut(ReportRow) -> Result<()>,
+    visit: &'a mut dyn FnMut(&ReportRow<'_>) -> Result<()>,
 }
 
 impl Gather<'_> {
@@ -138,9 +138,9 @@ impl Gather<'_> {
         for (key, (coupons, revision)) in sorted {
             let mut sketch = Sketch::default();
             coupons.into_iter().for_each(|c| sketch.add(c));
-            let keys = key.iter().zip(&self.shown).map(|(id, column)| names.text(*column, *id).map(str::to_owned));
+            let keys: Vec<_> = key.iter().zip(&self.shown).map(|(id, column)| names.text(*column, *id)).collect();
             let users = i64::try_from(sketch.estimate())?;
-            (self.visit)(ReportRow { window, keys: keys.collect(), values: vec![users], revision })?;
+            (self.visit)(&ReportRow { window, keys: &keys, values: &[users], revision })?;
         }
         Ok(())
     }

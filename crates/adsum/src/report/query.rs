@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::ops::ControlFlow;
 use std::sync::Arc;
 
-use adsum_model::catalog::{Catalog, DimensionIx, MetricKind, RollupIx};
+use adsum_model::catalog::{Catalog, DimensionIx, MetricKind, ROLLUP_DIMENSIONS_MAX, RollupIx};
 use adsum_model::id::{Position, Revision};
 use adsum_model::table::TableRows;
 use adsum_model::time::BucketStart;
@@ -33,14 +33,14 @@ pub struct Query {
 }
 
 /// One row of an answer.
-#[derive(Clone, Debug)]
-pub struct ReportRow {
+#[derive(Clone, Copy, Debug)]
+pub struct ReportRow<'a> {
     /// The bucket.
     pub window: Window,
     /// The dimensions asked for, then the currency; none is null.
-    pub keys: Vec<Option<String>>,
+    pub keys: &'a [Option<&'a str>],
     /// The sums, as the catalog's columns.
-    pub values: Vec<i64>,
+    pub values: &'a [i64],
     /// The last revision that changed it.
     pub revision: Revision,
 }
@@ -135,6 +135,8 @@ pub struct Planned<'a> {
     rollup: RollupIx,
     shown: Vec<usize>,
     filters: Vec<KeyFilter>,
+    /// Whether the rollup's rows are the answer's as they come: nothing is to be added up or sorted.
+    as_stored: bool,
 }
 
 /// Checks a query against the catalog and chooses the rollup that answers it.
@@ -155,7 +157,13 @@ pub fn plan<'a>(catalog: &Catalog, view: &dyn StoreView, query: &'a Query) -> Re
         metrics: catalog.columns().iter().map(|c| c.name.clone()).collect(),
         ctr: count_of("impression").zip(count_of("click")),
     };
-    Ok(Planned { query, report, rollup, shown, filters })
+    let as_stored = match query.granularity {
+        Granularity::Bucket => true,
+        Granularity::Minute => catalog.bucket_seconds() == 60,
+        Granularity::Hour | Granularity::Day => false,
+    } && shown.iter().enumerate().all(|(i, column)| i == *column)
+        && shown.len() == dimensions.len() + 1;
+    Ok(Planned { query, report, rollup, shown, filters, as_stored })
 }
 
 impl Planned<'_> {
@@ -165,7 +173,7 @@ impl Planned<'_> {
         &self,
         view: &dyn StoreView,
         extra: &[Vec<TableRows>],
-        visit: &mut dyn FnMut(ReportRow) -> Result<()>,
+        visit: &mut dyn FnMut(&ReportRow<'_>) -> Result<()>,
     ) -> Result<()> {
         let range = BucketRange::new(
             self.query.from.unwrap_or(BucketRange::ALL.from()),
@@ -176,6 +184,7 @@ impl Planned<'_> {
         let mut adder = Adder {
             query: self.query,
             shown: &self.shown,
+            as_stored: self.as_stored,
             window: None,
             bucket: None,
             sums: HashMap::new(),
@@ -197,15 +206,19 @@ impl Planned<'_> {
     }
 }
 
+/// The most keys of a row: a rollup's dimensions and the currency.
+const KEYS_MAX: usize = ROLLUP_DIMENSIONS_MAX + 1;
+
 /// Adds up the rows of one window after the other: the scan comes by time.
 struct Adder<'a> {
     query: &'a Query,
     shown: &'a [usize],
+    as_stored: bool,
     window: Option<Window>,
     bucket: Option<BucketStart>,
     sums: HashMap<Vec<u32>, Sum>,
     names: Option<Arc<ScanNames>>,
-    visit: &'a mut dyn FnMut(ReportRow) -> Result<()>,
+    visit: &'a mut dyn FnMut(&ReportRow<'_>) -> Result<()>,
 }
 
 impl Adder<'_> {
@@ -217,6 +230,14 @@ impl Adder<'_> {
                 self.window = Some(window);
             }
             self.bucket = Some(row.bucket);
+        }
+        if let (true, Some(window)) = (self.as_stored, self.window) {
+            let mut keys = [None; KEYS_MAX];
+            for (i, id) in row.keys.iter().enumerate() {
+                keys[i] = row.names.text(i, *id);
+            }
+            let keys = &keys[..row.keys.len()];
+            return (self.visit)(&ReportRow { window, keys, values: row.values, revision: row.revision });
         }
         if self.names.is_none() {
             self.names = Some(row.names.clone());
@@ -243,8 +264,8 @@ impl Adder<'_> {
         // Ids order as texts do, so the sorted map is the order of the answer.
         let sorted: BTreeMap<Vec<u32>, Sum> = self.sums.drain().collect();
         for (key, sum) in sorted {
-            let keys = key.iter().zip(self.shown).map(|(id, column)| names.text(*column, *id).map(str::to_owned));
-            (self.visit)(ReportRow { window, keys: keys.collect(), values: sum.values, revision: sum.revision })?;
+            let keys: Vec<_> = key.iter().zip(self.shown).map(|(id, column)| names.text(*column, *id)).collect();
+            (self.visit)(&ReportRow { window, keys: &keys, values: &sum.values, revision: sum.revision })?;
         }
         Ok(())
     }

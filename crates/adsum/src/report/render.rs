@@ -6,6 +6,7 @@ use anyhow::Result;
 use serde_json::{Map, Value, json};
 
 use super::query::{Report, ReportRow};
+use super::window::Window;
 
 /// How an answer is written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
@@ -27,11 +28,13 @@ pub struct Renderer<W> {
     rows: u64,
     table: comfy_table::Table,
     line: Vec<u8>,
+    /// The last row's bucket and its text: rows come by time.
+    window: Option<(Window, String)>,
 }
 
 /// Begins an answer.
 pub fn render<W: Write>(format: Format, out: W) -> Renderer<W> {
-    Renderer { format, out, rows: 0, table: comfy_table::Table::new(), line: Vec::new() }
+    Renderer { format, out, rows: 0, table: comfy_table::Table::new(), line: Vec::new(), window: None }
 }
 
 /// The click-through rate in millionths, rounded half up; none without impressions.
@@ -67,13 +70,13 @@ impl<W: Write> Renderer<W> {
     }
 
     /// One row.
-    pub fn row(&mut self, report: &Report, row: &ReportRow) -> Result<()> {
-        let ctr = ctr_millionths(report, &row.values);
+    pub fn row(&mut self, report: &Report, row: &ReportRow<'_>) -> Result<()> {
+        let ctr = ctr_millionths(report, row.values);
         match self.format {
             Format::Csv => self.csv(report, row, ctr)?,
             Format::Table => {
                 let mut cells = vec![row.window.to_string()];
-                cells.extend(row.keys.iter().map(|k| k.clone().unwrap_or_default()));
+                cells.extend(row.keys.iter().map(|k| k.unwrap_or_default().to_owned()));
                 cells.extend(row.values.iter().map(i64::to_string));
                 cells.extend(report.ctr.map(|_| ctr.map(millionths).unwrap_or_default()));
                 cells.push(row.revision.to_string());
@@ -93,17 +96,22 @@ impl<W: Write> Renderer<W> {
         Ok(())
     }
 
-    fn csv(&mut self, report: &Report, row: &ReportRow, ctr: Option<i128>) -> Result<()> {
+    fn csv(&mut self, report: &Report, row: &ReportRow<'_>, ctr: Option<i128>) -> Result<()> {
         let line = &mut self.line;
         line.clear();
-        write!(line, "{}", row.window)?;
-        for key in &row.keys {
+        if self.window.as_ref().is_none_or(|(window, _)| *window != row.window) {
+            self.window = Some((row.window, row.window.to_string()));
+        }
+        if let Some((_, text)) = &self.window {
+            line.extend_from_slice(text.as_bytes());
+        }
+        for key in row.keys {
             line.push(b',');
             if let Some(text) = key {
                 csv_text(text, line);
             }
         }
-        for value in &row.values {
+        for value in row.values {
             write!(line, ",{value}")?;
         }
         if report.ctr.is_some() {
@@ -135,13 +143,13 @@ impl<W: Write> Renderer<W> {
     }
 }
 
-fn object(report: &Report, row: &ReportRow, ctr: Option<i128>) -> Value {
+fn object(report: &Report, row: &ReportRow<'_>, ctr: Option<i128>) -> Value {
     let mut object = Map::new();
     object.insert("bucketStart".to_owned(), json!(row.window.to_string()));
-    for (name, key) in report.keys.iter().zip(&row.keys) {
+    for (name, key) in report.keys.iter().zip(row.keys) {
         object.insert(name.clone(), json!(key));
     }
-    for (name, value) in report.metrics.iter().zip(&row.values) {
+    for (name, value) in report.metrics.iter().zip(row.values) {
         object.insert(name.clone(), json!(value));
     }
     if report.ctr.is_some() {
