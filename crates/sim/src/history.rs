@@ -246,6 +246,8 @@ struct Drawer<'a> {
     random: &'a mut Random,
     setup: &'a Setup,
     now: i64,
+    /// Times are multiples of this: coarse ones meet limits exactly.
+    grain: i64,
     /// Events sent so far.
     events: Vec<(String, Map<String, Value>)>,
     /// How many event ids there are: few, and keys are used again.
@@ -259,7 +261,8 @@ impl<'a> Drawer<'a> {
     fn new(random: &'a mut Random, setup: &'a Setup) -> Self {
         let now = BEGIN * SECOND + random.between(0, 600 * SECOND);
         let ids = *random.pick(&[40, 300, 5_000]);
-        Self { random, setup, now, events: Vec::new(), ids, import: None, import_line: 0, runs: 0 }
+        let grain = *random.pick(&[1, SECOND, 5 * SECOND]);
+        Self { random, setup, now, grain, events: Vec::new(), ids, import: None, import_line: 0, runs: 0 }
     }
 
     fn steps(&mut self) -> Vec<Step> {
@@ -272,6 +275,7 @@ impl<'a> Drawer<'a> {
             if jumps && self.random.percent(6) {
                 self.jump();
             }
+            self.now -= self.now % self.grain;
             if faulty && self.random.percent(14) {
                 let ahead = self.random.below(25);
                 steps.push(Step::Fault { ahead, fault: draw_fault(self.random) });
@@ -399,7 +403,7 @@ impl<'a> Drawer<'a> {
             88..=93 => self.now + self.random.between(0, times.future),
             _ => self.now + times.future + self.random.between(-2 * SECOND, 600 * SECOND),
         };
-        format_utc(at)
+        format_utc(at - at.rem_euclid(self.grain))
     }
 
     fn event(&mut self) -> Map<String, Value> {
