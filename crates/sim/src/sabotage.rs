@@ -6,8 +6,10 @@
 
 use std::sync::{Arc, Mutex, PoisonError};
 
+use adsum_model::catalog::RollupIx;
 use adsum_model::state::Checkpoint;
 use adsum_model::time::EventTime;
+use adsum_pipeline::rollup_table;
 use adsum_store::{AggregateStore, EmbeddedStore, MergePlan, StoreError, StoreView, Written};
 
 /// A defect.
@@ -98,7 +100,10 @@ impl AggregateStore for SabotagedStore {
             Sabotage::DropDedupe => bad.dedupe.clear(),
             Sabotage::DropReleased => bad.released.clear(),
             Sabotage::DropQuarantined => bad.quarantined.clear(),
-            Sabotage::DropCells => bad.rows.iter_mut().skip(2).for_each(Vec::clear),
+            Sabotage::DropCells => {
+                let first = rollup_table(RollupIx::new(0)).index();
+                bad.rows.iter_mut().skip(first).for_each(Vec::clear);
+            }
             Sabotage::DropSmallState => bad.small = adsum_model::state::SmallState::default(),
             Sabotage::EndKeysEarly => {
                 bad.dedupe_line = EventTime::from_micros(bad.dedupe_line.micros().saturating_add(20_000_000));
