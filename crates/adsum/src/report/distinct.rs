@@ -4,7 +4,6 @@
 //! is fine enough the query is refused.
 
 use std::collections::BTreeMap;
-use std::ops::ControlFlow;
 use std::sync::Arc;
 
 use adsum_model::catalog::{Catalog, DimensionIx, DistinctDef};
@@ -13,11 +12,11 @@ use adsum_model::id::{Position, Revision};
 use adsum_model::table::TableRows;
 use adsum_model::time::BucketStart;
 use adsum_pipeline::distinct_table;
-use adsum_store::{BucketRange, ScanNames, ScanRow, StoreView};
+use adsum_store::{ScanNames, ScanRow, StoreView};
 use anyhow::{Result, anyhow, bail};
 use hashbrown::HashMap;
 
-use super::query::{Query, Report, ReportRow, key_filters, wanted_dimensions};
+use super::query::{Query, Report, ReportRow, each_row, key_filters, wanted_dimensions};
 use super::window::Window;
 
 /// The columns of an answer.
@@ -38,9 +37,6 @@ pub fn run(
     let table = distinct_table(catalog, index);
     let place = |d: &DimensionIx| set.dimensions.iter().position(|x| x == d).unwrap_or_default();
     let filters = key_filters(query, &wanted, place);
-    let range =
-        BucketRange::new(query.from.unwrap_or(BucketRange::ALL.from()), query.to.unwrap_or(BucketRange::ALL.to()));
-    let extra: Vec<&TableRows> = extra.get(table.index()).map(|rows| rows.iter().collect()).unwrap_or_default();
     let mut gather = Gather {
         query,
         set,
@@ -51,18 +47,8 @@ pub fn run(
         names: None,
         visit,
     };
-    let mut failed = None;
-    view.scan(table, range, &filters, &extra, &mut |row| match gather.row(row) {
-        Ok(()) => ControlFlow::Continue(()),
-        Err(error) => {
-            failed = Some(error);
-            ControlFlow::Break(())
-        }
-    })?;
-    match failed {
-        Some(error) => Err(error),
-        None => gather.flush(),
-    }
+    each_row(view, extra, table, query, &filters, &mut |row| gather.row(row))?;
+    gather.flush()
 }
 
 /// The coarsest complete set that has every dimension asked for: the fewest rows to read.

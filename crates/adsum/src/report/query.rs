@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use adsum_model::catalog::{Catalog, DimensionIx, MetricKind, ROLLUP_DIMENSIONS_MAX, RollupIx};
 use adsum_model::id::{Position, Revision};
-use adsum_model::table::TableRows;
+use adsum_model::table::{TableIx, TableRows};
 use adsum_model::time::BucketStart;
 use adsum_pipeline::rollup_table;
 use adsum_store::{BucketRange, KeyFilter, ScanNames, ScanRow, StoreView};
@@ -127,6 +127,26 @@ pub(super) fn key_filters(
         .collect()
 }
 
+/// Scans a table over a query's range, with the rows that are not committed yet, until `take` fails.
+pub(super) fn each_row(
+    view: &dyn StoreView,
+    extra: &[Vec<TableRows>],
+    table: TableIx,
+    query: &Query,
+    filters: &[KeyFilter],
+    take: &mut dyn FnMut(&ScanRow<'_>) -> Result<()>,
+) -> Result<()> {
+    let range =
+        BucketRange::new(query.from.unwrap_or(BucketRange::ALL.from()), query.to.unwrap_or(BucketRange::ALL.to()));
+    let extra: Vec<&TableRows> = extra.get(table.index()).map(|rows| rows.iter().collect()).unwrap_or_default();
+    let mut result = Ok(());
+    view.scan(table, range, filters, &extra, &mut |row| {
+        result = take(row);
+        if result.is_ok() { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
+    })?;
+    result
+}
+
 /// A query that can be answered, and from which rollup.
 pub struct Planned<'a> {
     query: &'a Query,
@@ -175,12 +195,6 @@ impl Planned<'_> {
         extra: &[Vec<TableRows>],
         visit: &mut dyn FnMut(&ReportRow<'_>) -> Result<()>,
     ) -> Result<()> {
-        let range = BucketRange::new(
-            self.query.from.unwrap_or(BucketRange::ALL.from()),
-            self.query.to.unwrap_or(BucketRange::ALL.to()),
-        );
-        let table = rollup_table(self.rollup);
-        let extra: Vec<&TableRows> = extra.get(table.index()).map(|rows| rows.iter().collect()).unwrap_or_default();
         let mut adder = Adder {
             query: self.query,
             shown: &self.shown,
@@ -191,18 +205,8 @@ impl Planned<'_> {
             names: None,
             visit,
         };
-        let mut failed = None;
-        view.scan(table, range, &self.filters, &extra, &mut |row| match adder.row(row) {
-            Ok(()) => ControlFlow::Continue(()),
-            Err(error) => {
-                failed = Some(error);
-                ControlFlow::Break(())
-            }
-        })?;
-        match failed {
-            Some(error) => Err(error),
-            None => adder.flush(),
-        }
+        each_row(view, extra, rollup_table(self.rollup), self.query, &self.filters, &mut |row| adder.row(row))?;
+        adder.flush()
     }
 }
 

@@ -11,6 +11,7 @@ mod catalog;
 mod configs;
 mod conflicts;
 mod data_directory;
+mod distinct_users;
 mod events;
 mod files;
 mod kills;
