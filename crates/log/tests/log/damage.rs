@@ -133,7 +133,10 @@ fn every_bit_flip() {
             }
         }
     }
-    println!("proved: {flips} bit flips in segments of {} bytes together: each refused by name, or a torn tail", size());
+    println!(
+        "proved: {flips} bit flips in segments of {} bytes together: each refused by name, or a torn tail",
+        size()
+    );
 }
 
 #[test]
