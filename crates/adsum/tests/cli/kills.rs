@@ -19,8 +19,8 @@ fn small_steps(frame_bytes: usize) -> String {
     )
 }
 
-/// The most kills that one data directory stands before its import may end.
-const KILLS_PER_TRIAL_MAX: u64 = 6;
+/// How many kills one data directory usually stands before its import may end.
+pub const A_FEW: std::ops::RangeInclusive<u64> = 1..=6;
 
 /// A log of so many bytes holds the record that an import began, and less than the first frame of lines.
 const BEGUN_BYTES: u64 = 500;
@@ -35,6 +35,8 @@ pub struct Trials<'a> {
     pub frame_bytes: usize,
     /// How many kills there are at least.
     pub kills: usize,
+    /// How many kills one import stands before it may end.
+    pub in_a_row: std::ops::RangeInclusive<u64>,
     /// Of the random sequence.
     pub seed: u64,
 }
@@ -84,22 +86,23 @@ fn any_workers(random: &mut Random) -> &'static str {
 }
 
 /// Imports and kills, each time with another number of workers, until there were enough kills; after each import's end
-/// `check` looks at the place. Says how many kills hit a running import.
-pub fn killed_imports(trials: &Trials<'_>, check: &dyn Fn(&Place)) -> usize {
+/// `check` looks at the place. Says how many kills hit a running import, and how many of them one import at most.
+pub fn killed_imports(trials: &Trials<'_>, check: &dyn Fn(&Place)) -> (usize, usize) {
     let mut random = Random::new(trials.seed);
     let whole = place(trials.frame_bytes);
     assert_eq!(Imported::of(&whole.run(&arguments("2", trials.files)).ok()).figures, trials.want);
     let whole_bytes = log_bytes(&whole);
-    let mut kills = 0;
+    let (least, most) = (*trials.in_a_row.start(), *trials.in_a_row.end());
+    let (mut kills, mut in_a_row) = (0, 0);
     let mut fruitless = 0;
     while kills < trials.kills {
         let place = place(trials.frame_bytes);
         let mut killed = 0;
         let mut end = None;
-        for _ in 0..=random.below(KILLS_PER_TRIAL_MAX) {
+        for _ in 0..least + random.below(most - least + 1) {
             let now = log_bytes(&place).max(BEGUN_BYTES);
             let left = whole_bytes.saturating_sub(now).max(2);
-            let at = now + 1 + random.below(left / 2);
+            let at = now + 1 + random.below((left / 2).min(2 * whole_bytes / (most + 1)));
             match kill_at(&place, &arguments(any_workers(&mut random), trials.files), at) {
                 Ended::Killed => killed += 1,
                 Ended::ByItself(imported) => {
@@ -126,12 +129,13 @@ pub fn killed_imports(trials: &Trials<'_>, check: &dyn Fn(&Place)) -> usize {
         check(&place);
         if end.resumed {
             kills += killed;
+            in_a_row = in_a_row.max(killed);
         } else {
             fruitless += 1;
             assert!(fruitless < 20, "kills come too early or too late on this machine");
         }
     }
-    kills
+    (kills, in_a_row)
 }
 
 /// The numbers by hour of a data directory.
@@ -164,7 +168,8 @@ fn two_files_killed_anywhere() {
     let whole = Place::new();
     assert_eq!(whole.import(&[&first, &second]).figures, OF_TWO_FILES);
     let want = hours(&whole);
-    let trials = Trials { files: &[&first, &second], want: OF_TWO_FILES, frame_bytes: FRAME_BYTES, kills: 6, seed: 3 };
+    let files = &[&first[..], &second[..]];
+    let trials = Trials { files, want: OF_TWO_FILES, frame_bytes: FRAME_BYTES, kills: 6, in_a_row: A_FEW, seed: 3 };
     killed_imports(&trials, &|place| {
         assert_eq!(hours(place), want);
         place.doctor(&[]);
