@@ -61,14 +61,13 @@ pub struct Limits {
     days: BTreeMap<i64, Day>,
     /// Values seen for the first time since the last checkpoint: day, dimension, value.
     fresh: Vec<(i64, DimensionIx, Symbol)>,
-    folded: u64,
 }
 
 impl Limits {
     /// With nothing seen.
     pub fn new(catalog: Arc<Catalog>) -> Self {
         let limits = catalog.dimensions().iter().map(|d| d.limit).collect();
-        Self { catalog, limits, days: BTreeMap::new(), fresh: Vec::new(), folded: 0 }
+        Self { catalog, limits, days: BTreeMap::new(), fresh: Vec::new() }
     }
 
     /// Takes back one value that a checkpoint kept; `dimension` is the id's text.
@@ -102,7 +101,7 @@ impl Limits {
                 .position(|r| day_of(r.received_at) != day)
                 .map_or(rows.events.len(), |n| start + n);
             self.day(day);
-            let Self { limits, days, fresh, folded, .. } = self;
+            let Self { limits, days, fresh, .. } = self;
             let Some(seen) = days.get_mut(&day) else { break };
             for i in start..end {
                 for (d, value) in rows.dimensions[i * width..(i + 1) * width].iter_mut().enumerate() {
@@ -115,7 +114,6 @@ impl Limits {
                     } else {
                         *value = Symbol::OTHER;
                         decoded.batch.heads[rows.events[i].ordinal as usize].stamp.folded |= 1 << d;
-                        *folded += 1;
                     }
                 }
             }
@@ -157,11 +155,6 @@ impl Limits {
     /// From now on the store knows what was seen.
     pub(crate) fn committed(&mut self) {
         self.fresh.clear();
-    }
-
-    /// How many values were folded by [`Self::admit`].
-    pub fn folded(&self) -> u64 {
-        self.folded
     }
 }
 

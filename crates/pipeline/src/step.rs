@@ -411,11 +411,6 @@ impl<S: AggregateStore> Pipeline<S> {
         &self.catalog
     }
 
-    /// The next frame, and the offset of its first record.
-    pub fn through(&self) -> Position {
-        self.through
-    }
-
     /// The last revision published.
     pub fn revision(&self) -> Revision {
         self.revision
