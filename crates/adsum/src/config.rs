@@ -327,6 +327,7 @@ impl Config {
             records_max: self.checkpoint.records.unwrap_or(defaults.records_max),
             cells_max: self.checkpoint.cells.unwrap_or(defaults.cells_max),
             frames_max: self.checkpoint.frames.unwrap_or(defaults.frames_max),
+            merges: defaults.merges,
         }
     }
 }

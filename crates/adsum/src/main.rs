@@ -5,11 +5,19 @@
 
 mod cli;
 mod clock;
+mod collect;
 mod config;
+mod directory;
+mod http;
 mod import;
+mod live;
+mod metadata;
 mod process;
 mod report;
+mod serve;
+mod service;
 mod wire;
+mod writer;
 
 use std::process::ExitCode;
 

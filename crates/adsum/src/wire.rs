@@ -28,14 +28,15 @@ pub struct Home {
     /// The log.
     pub log: EmbeddedLog,
     /// The loop over the store, with every durable frame folded.
-    pub pipeline: Pipeline<EmbeddedStore>,
+    pub pipeline: Pipeline<Arc<EmbeddedStore>>,
     /// The campaigns of the configuration.
     pub campaigns: Arc<Campaigns>,
     /// The secret that dedupe keys are made under.
     pub secret: Secret,
     /// What opening found, for people.
     pub notes: Vec<String>,
-    _lock: File,
+    /// Held as long as the directory is open.
+    pub lock: File,
 }
 
 /// Whether a data directory may be made.
@@ -98,10 +99,11 @@ impl Home {
         let workers = workers(config);
         let executor: Box<dyn adsum_pipeline::Executor + Send> =
             if workers > 1 { Box::new(Threads) } else { Box::new(InLine) };
-        let mut pipeline = Pipeline::new(catalog, store, config.rules(), config.checkpoints(), workers, executor)?;
+        let mut pipeline =
+            Pipeline::new(catalog, Arc::new(store), config.rules(), config.checkpoints(), workers, executor)?;
         pipeline.recover(&log, secret, progress)?;
         check_currencies(&pipeline, &campaigns)?;
-        Ok(Self { log, pipeline, campaigns, secret, notes, _lock: lock })
+        Ok(Self { log, pipeline, campaigns, secret, notes, lock })
     }
 
     /// Closes the log, so that its last frame is proven. Without it the next start copies that frame.
@@ -111,7 +113,7 @@ impl Home {
 }
 
 /// A campaign's currency is fixed once it has events: a configuration that says otherwise is refused.
-fn check_currencies(pipeline: &Pipeline<EmbeddedStore>, campaigns: &Campaigns) -> Result<()> {
+fn check_currencies<S: AggregateStore>(pipeline: &Pipeline<S>, campaigns: &Campaigns) -> Result<()> {
     let name = |symbol| pipeline.catalog().symbols().text(symbol).unwrap_or_default();
     for (campaign, counted) in pipeline.campaign_currencies() {
         if let Some(terms) = campaigns.terms(campaign).filter(|t| t.currency != counted) {

@@ -205,13 +205,27 @@ impl CellTable {
         rows.keys.reserve(self.len * symbols);
         rows.values.reserve(self.len * values);
         rows.revisions.reserve(self.len);
-        for cell in self.words.chunks_exact(self.cell_words) {
+        self.push_rows(self.words.chunks_exact(self.cell_words), &mut rows);
+        rows
+    }
+
+    /// The cells of the buckets `from <= start < to` as rows of their table.
+    pub fn rows_between(&self, from: BucketStart, to: BucketStart) -> TableRows {
+        let mut rows = TableRows::new(self.dimensions.len() + 1, self.cell_words - self.key_words - 1);
+        let cells = self.words.chunks_exact(self.cell_words);
+        let range = from.seconds()..to.seconds();
+        self.push_rows(cells.filter(|cell| range.contains(&(cell[0] as i64))), &mut rows);
+        rows
+    }
+
+    fn push_rows<'a>(&self, cells: impl Iterator<Item = &'a [u64]>, rows: &mut TableRows) {
+        let symbols = self.dimensions.len() + 1;
+        for cell in cells {
             rows.buckets.push(BucketStart::from_seconds(cell[0] as i64));
             rows.keys.extend((0..symbols).map(|i| Symbol::new((cell[1 + i / 2] >> (32 * (i % 2))) as u32)));
             rows.values.extend(cell[self.key_words..self.cell_words - 1].iter().map(|v| *v as i64));
             rows.revisions.push(Revision::new(cell[self.cell_words - 1]));
         }
-        rows
     }
 
     /// Begins anew, with the table's memory kept.

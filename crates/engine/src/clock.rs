@@ -76,12 +76,14 @@ pub struct Clocks {
     watermark: EventTime,
     line: EventTime,
     imports: BTreeMap<String, EventTime>,
+    /// The collector's clock is in doubt: watermark and line stand still.
+    in_doubt: bool,
 }
 
 impl Clocks {
     /// The clocks as a checkpoint left them.
-    pub fn restore(rules: Rules, states: &[ClockState]) -> Self {
-        let mut clocks = Self { rules, watermark: NEVER, line: NEVER, imports: BTreeMap::new() };
+    pub fn restore(rules: Rules, states: &[ClockState], in_doubt: bool) -> Self {
+        let mut clocks = Self { rules, watermark: NEVER, line: NEVER, imports: BTreeMap::new(), in_doubt };
         for state in states {
             match &state.import {
                 None => (clocks.watermark, clocks.line) = (state.watermark, state.line),
@@ -134,8 +136,21 @@ impl Clocks {
         self.imports.remove(source);
     }
 
+    /// The collector's clock is in doubt, or no more.
+    pub fn doubt(&mut self, begun: bool) {
+        self.in_doubt = begun;
+    }
+
+    /// Whether the collector's clock is in doubt.
+    pub fn is_in_doubt(&self) -> bool {
+        self.in_doubt
+    }
+
     /// A tick: time passes while a partition is idle.
     pub fn tick(&mut self, at: ReceivedAt) {
+        if self.in_doubt {
+            return;
+        }
         let idle = EventTime::from_micros(at.micros().saturating_sub(self.rules.idle_micros));
         self.watermark = self.watermark.max(idle);
     }
@@ -143,12 +158,15 @@ impl Clocks {
     /// Moves the clocks by what a frame's events told, and the line behind the watermark.
     pub fn advance(&mut self, seen: &Seen, appended_at: ReceivedAt, name: impl Fn(Symbol) -> String) {
         let behind = |at: EventTime| EventTime::from_micros(at.micros().saturating_sub(self.rules.disorder_micros));
-        if let Some(latest) = seen.live {
+        if let Some(latest) = seen.live.filter(|_| !self.in_doubt) {
             self.watermark = self.watermark.max(behind(latest));
         }
         for (source, latest) in &seen.imports {
             let watermark = self.imports.entry(name(*source)).or_insert(NEVER);
             *watermark = (*watermark).max(behind(*latest));
+        }
+        if self.in_doubt {
+            return;
         }
         let at = self.watermark.micros().min(appended_at.micros());
         self.line = self.line.max(EventTime::from_micros(at.saturating_sub(self.rules.horizon_micros)));
@@ -163,7 +181,7 @@ mod tests {
     fn clocks_only_grow_and_imports_move_no_other() {
         let seconds = |s: i64| s * MICROS_PER_SECOND;
         let rules = Rules { horizon_micros: seconds(100), disorder_micros: seconds(10), ..Rules::default() };
-        let mut clocks = Clocks::restore(rules, &[]);
+        let mut clocks = Clocks::restore(rules, &[], false);
         let mut step = |occurred: i64, received: i64, import: bool| {
             let mut seen = Seen::default();
             let (at, now) = (EventTime::from_micros(seconds(occurred)), ReceivedAt::from_micros(seconds(received)));
@@ -185,6 +203,14 @@ mod tests {
         }
         clocks.tick(ReceivedAt::from_micros(seconds(2000)));
         assert_eq!(clocks.watermark().seconds(), 1880);
-        assert_eq!(Clocks::restore(rules, &clocks.states()), clocks);
+        assert_eq!(Clocks::restore(rules, &clocks.states(), false), clocks);
+        clocks.doubt(true);
+        clocks.tick(ReceivedAt::from_micros(seconds(9000)));
+        clocks.advance(
+            &Seen { live: Some(EventTime::from_micros(seconds(9000))), imports: vec![] },
+            ReceivedAt::from_micros(seconds(9000)),
+            |_| "i".to_owned(),
+        );
+        assert_eq!((clocks.watermark().seconds(), clocks.line().seconds()), (1880, 900), "in doubt both stand still");
     }
 }

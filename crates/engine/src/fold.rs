@@ -461,6 +461,12 @@ impl Shard {
         Delta { dedupe: self.memtable.records().to_vec(), rows: self.tables().map(CellTable::rows).collect() }
     }
 
+    /// Of what waits for the next checkpoint the rows of one table (rollups, then sets of distinct users) that lie in
+    /// a range, copied.
+    pub fn rows_of(&self, table: usize, from: BucketStart, to: BucketStart) -> TableRows {
+        self.tables().nth(table).map_or_else(TableRows::default, |cells| cells.rows_between(from, to))
+    }
+
     /// Takes what waits for the next checkpoint; from then on the store knows it.
     pub fn take_delta(&mut self) -> Delta {
         let rows = self.tables().map(CellTable::rows).collect();

@@ -36,11 +36,15 @@ pub enum LedgerColumn {
     ReplaysRefused = 12,
     /// Of the counted, those of sources whose dedupe is off: nobody can say that they count once.
     WithoutDedupe = 13,
+    /// Ticks and the collector's words on its clock; they have no source.
+    Ticks = 14,
+    /// Changes of the metadata.
+    Metadata = 15,
 }
 
 impl LedgerColumn {
     /// Every column, in the order of the table.
-    pub const ALL: [Self; 13] = [
+    pub const ALL: [Self; 15] = [
         Self::Received,
         Self::Accepted,
         Self::Rejected,
@@ -54,6 +58,8 @@ impl LedgerColumn {
         Self::Replays,
         Self::ReplaysRefused,
         Self::WithoutDedupe,
+        Self::Ticks,
+        Self::Metadata,
     ];
 
     /// Its place in a row.
@@ -77,6 +83,8 @@ impl LedgerColumn {
             Self::Replays => "replays",
             Self::ReplaysRefused => "replaysRefused",
             Self::WithoutDedupe => "withoutDedupe",
+            Self::Ticks => "ticks",
+            Self::Metadata => "metadata",
         }
     }
 

@@ -27,12 +27,25 @@ pub enum RecordKind {
     ImportProgress = 6,
     /// An import ends, by its end or an operator's abort: `$run`, `$code`.
     ImportEnd = 7,
+    /// A change of the metadata (campaigns, ads, tokens ...): `$code` says which, `$raw` is the change as JSON.
+    Metadata = 8,
+    /// The collector's clock is in doubt (`$code` is `begun`), or no more (`ended`, `confirmed`).
+    ClockDoubt = 9,
 }
 
 impl RecordKind {
     /// Every kind of format v1.
-    pub const ALL: [Self; 7] =
-        [Self::Event, Self::Reject, Self::Tick, Self::Replay, Self::ImportBegin, Self::ImportProgress, Self::ImportEnd];
+    pub const ALL: [Self; 9] = [
+        Self::Event,
+        Self::Reject,
+        Self::Tick,
+        Self::Replay,
+        Self::ImportBegin,
+        Self::ImportProgress,
+        Self::ImportEnd,
+        Self::Metadata,
+        Self::ClockDoubt,
+    ];
 
     /// The kind with this number, if format v1 has one.
     pub fn from_code(code: u8) -> Option<Self> {

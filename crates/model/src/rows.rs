@@ -29,6 +29,8 @@ impl RowFlags {
     pub const NO_DEDUPE: Self = Self(8);
     /// It is a replay of a quarantined event.
     pub const REPLAY: Self = Self(16);
+    /// Its campaign was paused then, or the moment lies outside its start and end.
+    pub const OUT_OF_FLIGHT: Self = Self(32);
 
     /// Whether `flag` is set.
     pub const fn has(self, flag: Self) -> bool {
@@ -87,6 +89,20 @@ pub enum Control {
     },
     /// Time passes.
     Tick {
+        /// The collector's time.
+        at: ReceivedAt,
+    },
+    /// The metadata changed.
+    Metadata {
+        /// Who changed it.
+        source: Symbol,
+        /// When.
+        received_at: ReceivedAt,
+    },
+    /// The collector's clock is in doubt, or no more.
+    ClockDoubt {
+        /// Whether the doubt begins.
+        begun: bool,
         /// The collector's time.
         at: ReceivedAt,
     },
@@ -308,6 +324,14 @@ impl Projector {
                 rows.controls.push((ordinal, control));
             }
             RecordKind::Tick => rows.controls.push((ordinal, Control::Tick { at: head.received_at })),
+            RecordKind::Metadata => {
+                let control = Control::Metadata { source: head.source, received_at: head.received_at };
+                rows.controls.push((ordinal, control));
+            }
+            RecordKind::ClockDoubt => {
+                let begun = self.text(view, spans, self.catalog.well_known().code) == "begun";
+                rows.controls.push((ordinal, Control::ClockDoubt { begun, at: head.received_at }));
+            }
             RecordKind::ImportBegin | RecordKind::ImportProgress | RecordKind::ImportEnd => {
                 let control = self.import_control(view, spans, head);
                 rows.controls.push((ordinal, control));
@@ -520,18 +544,20 @@ impl Projector {
         }
     }
 
+    /// The text of a field; empty without it.
+    fn text(&self, view: View<'_>, spans: &[Span], field: FieldIx) -> String {
+        let Some(span) = spans.iter().find(|s| s.field == field) else { return String::new() };
+        match span.form {
+            Form::Uuid => view.with_uuid(span, |text| String::from_utf8_lossy(text).into_owned()),
+            Form::Symbol => self.cache.symbols().text(span.as_symbol()).unwrap_or_default(),
+            _ => String::from_utf8_lossy(view.get(span.range())).into_owned(),
+        }
+    }
+
     fn import_control(&mut self, view: View<'_>, spans: &[Span], head: &RecordHead) -> Control {
         let known = *self.catalog.well_known();
-        let find = |field: FieldIx| spans.iter().find(|s| s.field == field);
-        let text = |field: FieldIx| -> String {
-            let Some(span) = find(field) else { return String::new() };
-            match span.form {
-                Form::Uuid => view.with_uuid(span, |text| String::from_utf8_lossy(text).into_owned()),
-                Form::Symbol => self.cache.symbols().text(span.as_symbol()).unwrap_or_default(),
-                _ => String::from_utf8_lossy(view.get(span.range())).into_owned(),
-            }
-        };
-        let number = |field: FieldIx| find(field).map_or(0, Span::as_wide);
+        let text = |field: FieldIx| self.text(view, spans, field);
+        let number = |field: FieldIx| spans.iter().find(|s| s.field == field).map_or(0, Span::as_wide);
         let source = self.cache.symbols().text(head.source).unwrap_or_default();
         let run = text(known.run);
         match head.kind {

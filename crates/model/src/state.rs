@@ -111,6 +111,8 @@ pub struct SmallState {
     pub clocks: Vec<ClockState>,
     /// Files of import runs that are not finished.
     pub imports: Vec<ImportFile>,
+    /// Whether the collector's clock is in doubt.
+    pub clock_in_doubt: bool,
 }
 
 /// What the frames before `through` changed since the last checkpoint.

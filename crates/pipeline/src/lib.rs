@@ -15,5 +15,5 @@ mod tables;
 pub use error::PipelineError;
 pub use imports::Imports;
 pub use limits::Limits;
-pub use step::{CheckpointRules, Executor, FrameMeta, InLine, Pipeline, Published, ShardSlot};
+pub use step::{CheckpointRules, Executor, FrameMeta, InLine, Merges, Pipeline, Published, ShardSlot, merge_all_due};
 pub use tables::{CAMPAIGN_CURRENCIES, DIMENSION_DAYS, LEDGER, distinct_table, rollup_table, schemas};

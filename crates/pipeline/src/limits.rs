@@ -51,6 +51,13 @@ impl Day {
         bits[symbol.index() / 64] |= 1 << (symbol.index() % 64);
         self.counts[dimension] += 1;
     }
+
+    fn remove(&mut self, dimension: usize, symbol: Symbol) {
+        if self.has(dimension, symbol) {
+            self.bits[dimension][symbol.index() / 64] &= !(1 << (symbol.index() % 64));
+            self.counts[dimension] -= 1;
+        }
+    }
 }
 
 /// What was seen, and how much may be.
@@ -150,6 +157,20 @@ impl Limits {
             rows.push(BucketStart::from_seconds(*day), &[id, *value], &[1], revision);
         }
         rows
+    }
+
+    /// Forgets what was first seen since the last [`Self::settle`]: the frame that it was in was refused.
+    pub fn undo(&mut self) {
+        for (day, dimension, value) in std::mem::take(&mut self.fresh) {
+            if let Some(seen) = self.days.get_mut(&day) {
+                seen.remove(dimension.index(), value);
+            }
+        }
+    }
+
+    /// What was seen is in the log.
+    pub fn settle(&mut self) {
+        self.fresh.clear();
     }
 
     /// From now on the store knows what was seen.

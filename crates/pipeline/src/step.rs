@@ -13,16 +13,16 @@ use adsum_model::ledger::{LEDGER_COLUMNS, LedgerColumn, LedgerCounts};
 use adsum_model::rows::{Control, Projector, RowFlags, Rows};
 use adsum_model::state::{Checkpoint, QuarantineEntry, QuarantineReason, SmallState};
 use adsum_model::symbol::Symbol;
-use adsum_model::table::TableRows;
+use adsum_model::table::{TableIx, TableRows};
 use adsum_model::time::{BucketStart, ReceivedAt};
-use adsum_store::{AggregateStore, StateHash};
+use adsum_store::{AggregateStore, BucketRange, StateHash};
 
 use crate::currencies::Currencies;
 use crate::error::PipelineError;
 use crate::imports::Imports;
 use crate::limits::Limits;
 use crate::raw::{self, RawEvents};
-use crate::tables::{CAMPAIGN_CURRENCIES, DIMENSION_DAYS, shard_table};
+use crate::tables::{CAMPAIGN_CURRENCIES, DIMENSION_DAYS, LEDGER, shard_table};
 
 /// When a checkpoint is due: at the first frame after which either is reached.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -33,11 +33,32 @@ pub struct CheckpointRules {
     pub cells_max: usize,
     /// Frames since the last one: it bounds the replay after a crash.
     pub frames_max: u64,
+    /// Who merges what checkpoints leave.
+    pub merges: Merges,
+}
+
+/// Who merges the runs that checkpoints leave.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Merges {
+    /// Each checkpoint merges what is due before it comes back.
+    #[default]
+    WithCheckpoints,
+    /// Somebody else does, on another thread, by [`merge_all_due`].
+    Elsewhere,
+}
+
+/// Merges until nothing is due.
+pub fn merge_all_due(store: &dyn AggregateStore) -> Result<(), PipelineError> {
+    while let Some(plan) = store.merge_due() {
+        let merged = store.merge(&plan)?;
+        store.publish(merged)?;
+    }
+    Ok(())
 }
 
 impl Default for CheckpointRules {
     fn default() -> Self {
-        Self { records_max: 1 << 20, cells_max: 1 << 20, frames_max: 4096 }
+        Self { records_max: 1 << 20, cells_max: 1 << 20, frames_max: 4096, merges: Merges::default() }
     }
 }
 
@@ -53,12 +74,14 @@ pub struct FrameMeta {
 }
 
 /// What a step published.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Published {
     /// The revision.
     pub revision: Revision,
     /// Events counted by it.
     pub counted: u64,
+    /// By source: what became of its records. No source: ticks.
+    pub counts: Vec<(Symbol, LedgerCounts)>,
 }
 
 /// A shard and what one step needs for it.
@@ -140,7 +163,7 @@ impl<S: AggregateStore> Pipeline<S> {
             })
             .collect();
         Ok(Self {
-            clocks: Clocks::restore(rules, &committed.small.clocks),
+            clocks: Clocks::restore(rules, &committed.small.clocks, committed.small.clock_in_doubt),
             imports: Imports::restore(&committed.small.imports),
             limits,
             currencies,
@@ -237,7 +260,17 @@ impl<S: AggregateStore> Pipeline<S> {
                         let hour = received_at.seconds() - received_at.seconds().rem_euclid(3600);
                         self.add_to_ledger(*source, hour, &counts, revision, &mut frame_counts);
                     }
-                    Control::Tick { at } => self.clocks.tick(*at),
+                    Control::Tick { at } => {
+                        self.clocks.tick(*at);
+                        self.add_control(Symbol::NULL, *at, LedgerColumn::Ticks, revision, &mut frame_counts);
+                    }
+                    Control::ClockDoubt { begun, at } => {
+                        self.clocks.doubt(*begun);
+                        self.add_control(Symbol::NULL, *at, LedgerColumn::Ticks, revision, &mut frame_counts);
+                    }
+                    Control::Metadata { source, received_at } => {
+                        self.add_control(*source, *received_at, LedgerColumn::Metadata, revision, &mut frame_counts);
+                    }
                     Control::ImportBegin { source, run } => {
                         self.imports.begin(source, run);
                         self.clocks.import_begins(source);
@@ -263,7 +296,7 @@ impl<S: AggregateStore> Pipeline<S> {
         self.through = Position { seq: meta.seq.plus(1), offset: next };
         self.revision = revision;
         self.frames_waiting += 1;
-        Ok(Published { revision, counted })
+        Ok(Published { revision, counted, counts: frame_counts })
     }
 
     /// What the raw events say of the keys of a frame's replays, and of its imports that may meet keys of live
@@ -301,6 +334,20 @@ impl<S: AggregateStore> Pipeline<S> {
             !released.contains(&offset) && (committed[i].is_some() || waiting.contains(&offset))
         };
         Ok(raw::ended(met, is_held, raw.are_complete()))
+    }
+
+    /// A record that is no event has a line of its own in the ledger.
+    fn add_control(
+        &mut self,
+        source: Symbol,
+        at: ReceivedAt,
+        column: LedgerColumn,
+        revision: Revision,
+        frame_counts: &mut Vec<(Symbol, LedgerCounts)>,
+    ) {
+        let mut counts = LedgerCounts::default();
+        counts.add(column, 1);
+        self.add_to_ledger(source, at.seconds() - at.seconds().rem_euclid(3600), &counts, revision, frame_counts);
     }
 
     fn add_to_ledger(
@@ -355,9 +402,8 @@ impl<S: AggregateStore> Pipeline<S> {
         self.limits.committed();
         self.currencies.committed();
         self.frames_waiting = 0;
-        while let Some(plan) = self.store.merge_due() {
-            let merged = self.store.merge(&plan)?;
-            self.store.publish(merged)?;
+        if self.rules.merges == Merges::WithCheckpoints {
+            merge_all_due(&self.store)?;
         }
         Ok(())
     }
@@ -379,8 +425,38 @@ impl<S: AggregateStore> Pipeline<S> {
             rows: [vec![ledger], vec![days], vec![currencies]].into_iter().chain(shards).collect(),
             quarantined: self.quarantined.clone(),
             released: self.released.clone(),
-            small: SmallState { clocks: self.clocks.states(), imports: self.imports.files().to_vec() },
+            small: SmallState {
+                clocks: self.clocks.states(),
+                imports: self.imports.files().to_vec(),
+                clock_in_doubt: self.clocks.is_in_doubt(),
+            },
         }
+    }
+
+    /// Whether anything but ticks waits for the next checkpoint.
+    pub fn has_events_waiting(&self) -> bool {
+        !self.quarantined.is_empty() || self.slots.iter().any(|s| s.shard.pending() != (0, 0))
+    }
+
+    /// The rows of one table and some buckets that wait for the next checkpoint, copied: reports read them beside the
+    /// store.
+    pub fn pending_rows(&self, table: TableIx, range: BucketRange) -> Vec<TableRows> {
+        match table {
+            LEDGER | DIMENSION_DAYS | CAMPAIGN_CURRENCIES => {
+                let mut rows = self.pending_but_shards().rows;
+                rows.swap_remove(table.index())
+            }
+            _ => self
+                .slots
+                .iter()
+                .map(|s| s.shard.rows_of(table.index() - shard_table(0).index(), range.from(), range.to()))
+                .collect(),
+        }
+    }
+
+    /// Entries that came into quarantine since the last checkpoint, and those that left it.
+    pub fn pending_quarantine(&self) -> (&[QuarantineEntry], &[Offset]) {
+        (&self.quarantined, &self.released)
     }
 
     /// What the next checkpoint would commit, copied: reports read it beside the store.
@@ -404,6 +480,11 @@ impl<S: AggregateStore> Pipeline<S> {
     /// The store.
     pub fn store(&self) -> &S {
         &self.store
+    }
+
+    /// The next frame to fold.
+    pub fn through(&self) -> Position {
+        self.through
     }
 
     /// The catalog.

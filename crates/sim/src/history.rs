@@ -124,6 +124,7 @@ fn draw_start(random: &mut Random) -> Start {
         records_max: *random.pick(&[1, 5, 30, 1 << 20]),
         cells_max: *random.pick(&[3, 40, 1 << 20]),
         frames_max: *random.pick(&[1, 2, 7, 4096]),
+        ..CheckpointRules::default()
     };
     Start { workers: *random.pick(&[1, 2, 3, 16]), checkpoints }
 }

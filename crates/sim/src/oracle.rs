@@ -113,6 +113,7 @@ impl Oracle<'_> {
                 Entry::Tick { at } => {
                     let idle = at.saturating_sub(self.setup.times.idle);
                     self.picture.watermark = self.picture.watermark.max(idle);
+                    self.ledger("", *at, "ticks", 1);
                 }
                 Entry::Replay { target } => self.replay(*target, frame),
                 Entry::Import { source, mark: ImportMark::Progress { .. }, .. } => {

@@ -417,6 +417,7 @@ impl<S: AggregateStore> Runner<'_, S> {
                 records_max: *random.pick(&[1, 10, 1000]),
                 cells_max: 1 << 20,
                 frames_max: *random.pick(&[1, 3, 10, 4096]),
+                ..CheckpointRules::default()
             },
         };
         let setup = &self.history.setup;

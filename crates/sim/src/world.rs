@@ -418,6 +418,8 @@ fn as_logged(batch: &RecordBatch, head: &RecordHead, catalog: &Catalog) -> Strin
             format!("progress {source} {} {} {received_at}", bytes(known.run), wide(known.line))
         }
         RecordKind::ImportEnd => format!("end {source} {} {received_at}", bytes(known.run)),
+        RecordKind::Metadata => format!("metadata {source} {received_at} {}", bytes(known.raw)),
+        RecordKind::ClockDoubt => format!("clock doubt {} {received_at}", bytes(known.code)),
     }
 }
 

@@ -229,3 +229,26 @@ pub trait AggregateStore: Send + Sync {
         self.view().state_hash(pending)
     }
 }
+
+/// A store that several owners share: the loop, and whoever merges beside it.
+impl<S: AggregateStore + ?Sized> AggregateStore for Arc<S> {
+    fn view(&self) -> Arc<dyn StoreView> {
+        (**self).view()
+    }
+
+    fn write(&self, checkpoint: &Checkpoint) -> Result<Written, StoreError> {
+        (**self).write(checkpoint)
+    }
+
+    fn publish(&self, written: Written) -> Result<(), StoreError> {
+        (**self).publish(written)
+    }
+
+    fn merge_due(&self) -> Option<MergePlan> {
+        (**self).merge_due()
+    }
+
+    fn merge(&self, plan: &MergePlan) -> Result<Written, StoreError> {
+        (**self).merge(plan)
+    }
+}

@@ -164,10 +164,19 @@ fn position(r: &mut Reader<'_>) -> Option<Position> {
     Some(Position { seq: FrameSeq::new(r.u64()?), offset: Offset::new(r.u64()?) })
 }
 
+/// The live clock, an import's, and the live clock while it is in doubt.
+const CLOCK: u8 = 0;
+const CLOCK_OF_IMPORT: u8 = 1;
+const CLOCK_IN_DOUBT: u8 = 2;
+
 fn put_small(out: &mut Vec<u8>, small: &SmallState) {
     put_count(out, small.clocks.len());
     for clock in &small.clocks {
-        out.push(u8::from(clock.import.is_some()));
+        out.push(match &clock.import {
+            Some(_) => CLOCK_OF_IMPORT,
+            None if small.clock_in_doubt => CLOCK_IN_DOUBT,
+            None => CLOCK,
+        });
         if let Some(source) = &clock.import {
             put_text(out, source);
         }
@@ -189,9 +198,16 @@ fn put_small(out: &mut Vec<u8>, small: &SmallState) {
 }
 
 fn small(r: &mut Reader<'_>) -> Option<SmallState> {
-    let clock = |r: &mut Reader<'_>| {
+    let mut clock_in_doubt = false;
+    let mut clock = |r: &mut Reader<'_>| {
+        let kind = r.u8()?;
+        clock_in_doubt |= kind == CLOCK_IN_DOUBT;
         Some(ClockState {
-            import: if flag(r)? { Some(r.text()?) } else { None },
+            import: match kind {
+                CLOCK | CLOCK_IN_DOUBT => None,
+                CLOCK_OF_IMPORT => Some(r.text()?),
+                _ => return None,
+            },
             watermark: EventTime::from_micros(r.i64()?),
             line: EventTime::from_micros(r.i64()?),
         })
@@ -209,10 +225,9 @@ fn small(r: &mut Reader<'_>) -> Option<SmallState> {
             figures: (0..r.count(8)?).map(|_| r.i64()).collect::<Option<_>>()?,
         })
     };
-    Some(SmallState {
-        clocks: (0..r.count(17)?).map(|_| clock(r)).collect::<Option<_>>()?,
-        imports: (0..r.count(49)?).map(|_| import(r)).collect::<Option<_>>()?,
-    })
+    let clocks = (0..r.count(17)?).map(|_| clock(r)).collect::<Option<_>>()?;
+    let imports = (0..r.count(49)?).map(|_| import(r)).collect::<Option<_>>()?;
+    Some(SmallState { clocks, imports, clock_in_doubt })
 }
 
 /// The tables of a store at `through` that has `known` tables, opened with `schemas`: those first, then those that
@@ -285,7 +300,7 @@ mod tests {
             line: EventTime::from_micros(-5),
         };
         let live = ClockState { import: None, ..clock.clone() };
-        let small = SmallState { clocks: vec![live, clock], imports: vec![import] };
+        let small = SmallState { clocks: vec![live, clock], imports: vec![import], clock_in_doubt: true };
         Manifest { through: at(9), small, tables, runs: [vec![seal], vec![], vec![seal, seal]], ..Manifest::empty() }
     }
 

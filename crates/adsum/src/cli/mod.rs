@@ -5,6 +5,7 @@ mod doctor;
 mod import;
 mod quarantine;
 mod report;
+mod serve;
 
 use std::io::{self, IsTerminal, Write};
 use std::path::PathBuf;
@@ -60,6 +61,8 @@ enum Command {
     /// What was taken in but does not count, and why.
     #[command(subcommand)]
     Quarantine(quarantine::Args),
+    /// Run the service: collect events over HTTP, answer reports.
+    Serve(serve::Args),
     /// Check a data directory: every byte of the log, the ledger's equations, the state's hash.
     Doctor,
     /// The configuration.
@@ -102,6 +105,7 @@ fn run(cli: Cli) -> Result<()> {
         Command::Report(args) => report::run(global, &args),
         Command::Catalog(args) => catalog::run(global, &args),
         Command::Quarantine(args) => quarantine::run(global, &args),
+        Command::Serve(args) => serve::run(global, args),
         Command::Doctor => doctor::run(global),
         Command::Config(ConfigArgs::Check) => {
             let config = global.config()?;

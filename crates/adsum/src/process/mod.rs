@@ -1,6 +1,20 @@
-//! Threads around the pipeline: the shards of one frame run side by side.
+//! The thread that owns the pipeline while the service runs, and the threads of one frame's shards.
+//!
+//! Invariant: frames are folded in the order in which they were appended, and between two of them questions are
+//! answered: an answer holds every frame folded before. Not here: the loop itself (adsum-pipeline).
 
-use adsum_pipeline::{Executor, ShardSlot};
+use std::sync::Arc;
+
+use adsum_model::id::Offset;
+use adsum_model::ledger::LedgerCounts;
+use adsum_pipeline::{Executor, Pipeline, ShardSlot};
+use adsum_store::AggregateStore;
+use anyhow::{Context, Result};
+use crossbeam_channel::{Receiver, Sender, TrySendError, select};
+
+use crate::clock::{self, Moment};
+use crate::live::{Ask, LiveEnds, Snapshot, Update};
+use crate::writer::Durable;
 
 /// One thread a shard for the time of a frame; the caller's thread takes the first.
 pub struct Threads;
@@ -15,4 +29,119 @@ impl Executor for Threads {
             work(first);
         });
     }
+}
+
+/// So long events wait for a checkpoint at most: it bounds the replay after a crash.
+const CHECKPOINT_MICROS: u64 = 30_000_000;
+
+/// The thread's state.
+pub struct Fold<S> {
+    pipeline: Pipeline<S>,
+    frames: Receiver<Durable>,
+    ends: LiveEnds,
+    /// Told after each checkpoint: there may be something to merge.
+    merges: Sender<()>,
+    checkpointed_at: Moment,
+    /// The time of the last frame folded.
+    folded_at: adsum_model::time::ReceivedAt,
+}
+
+impl<S: AggregateStore> Fold<S> {
+    /// Over a pipeline that has folded everything durable.
+    pub fn new(pipeline: Pipeline<S>, frames: Receiver<Durable>, ends: LiveEnds, merges: Sender<()>) -> Self {
+        Self { pipeline, frames, ends, merges, checkpointed_at: Moment::now(), folded_at: clock::now() }
+    }
+
+    /// Folds and answers until the writer has ended, then commits what waits. An error is the end of the process: the
+    /// log has everything, and the next start folds it again.
+    pub fn run(mut self) -> Result<()> {
+        let (frames, asks) = (self.frames.clone(), self.ends.asks.clone());
+        loop {
+            select! {
+                recv(frames) -> frame => match frame {
+                    Ok(frame) => self.frame(&frame)?,
+                    Err(_) => break,
+                },
+                recv(asks) -> ask => if let Ok(ask) = ask { self.answer(ask) },
+            }
+        }
+        self.pipeline.checkpoint().context("the last checkpoint failed")
+    }
+
+    fn frame(&mut self, frame: &Durable) -> Result<()> {
+        let begun = Moment::now();
+        let batches: Vec<_> = frame.batches.iter().collect();
+        let published = self.pipeline.step(&frame.meta, &batches)?;
+        self.folded_at = frame.meta.appended_at;
+        metrics::histogram!("adsum_fold_seconds").record(begun.elapsed_seconds());
+        metrics::gauge!("adsum_fold_queue_depth").set(self.frames.len() as u32);
+        let received = frame.batches.iter().flat_map(|b| b.events.first()).map(|row| row.received_at).min();
+        if let Some(received) = received {
+            let micros = (clock::now().micros() - received.micros()).max(0);
+            metrics::histogram!("adsum_receipt_to_visible_seconds").record(clock::seconds(micros));
+        }
+        let symbols = self.pipeline.catalog().symbols();
+        let counts: Vec<(String, LedgerCounts)> =
+            published.counts.iter().map(|(s, c)| (symbols.text(*s).unwrap_or_default(), *c)).collect();
+        let watermark = self.pipeline.clocks().watermark();
+        let update = Update {
+            revision: published.revision,
+            appended_at: frame.meta.appended_at,
+            counts,
+            complete_through: (watermark.micros() > i64::MIN).then(|| watermark.to_string()),
+        };
+        self.ends.folded.send_replace(frame.meta.seq.plus(1));
+        // Nobody may be watching.
+        let _ = self.ends.updates.send(Arc::new(update));
+        let old = self.checkpointed_at.elapsed_micros() > CHECKPOINT_MICROS && self.pipeline.has_events_waiting();
+        let due = if old { self.pipeline.checkpoint().map(|()| true) } else { self.pipeline.checkpoint_if_due() };
+        if due.context("a checkpoint failed")? {
+            metrics::histogram!("adsum_checkpoint_seconds").record(begun.elapsed_seconds());
+            self.checkpointed_at = Moment::now();
+            match self.merges.try_send(()) {
+                // One word is enough for whatever is due.
+                Ok(()) | Err(TrySendError::Full(())) => {}
+                Err(TrySendError::Disconnected(())) => anyhow::bail!("the merging thread has ended"),
+            }
+        }
+        Ok(())
+    }
+
+    fn answer(&self, ask: Ask) {
+        let pipeline = &self.pipeline;
+        let tables = pipeline.store().committed().tables.len();
+        let mut pending = vec![Vec::new(); tables];
+        for table in &ask.want.tables {
+            pending[table.index()] = pipeline.pending_rows(*table, ask.want.range);
+        }
+        let (quarantined, released): (Vec<_>, Vec<Offset>) = match ask.want.quarantine {
+            true => {
+                let (quarantined, released) = pipeline.pending_quarantine();
+                (quarantined.to_vec(), released.to_vec())
+            }
+            false => (Vec::new(), Vec::new()),
+        };
+        let snapshot = Snapshot {
+            view: pipeline.store().view(),
+            pending,
+            quarantined,
+            released,
+            revision: pipeline.revision(),
+            through: pipeline.through(),
+            clocks: pipeline.clocks().clone(),
+            fresh_at: if self.frames.is_empty() { clock::now() } else { self.folded_at },
+        };
+        // Who asked may have gone.
+        let _ = ask.reply.send(snapshot);
+    }
+}
+
+/// Merges what checkpoints leave, until nobody checkpoints any more.
+pub fn merge(store: &dyn AggregateStore, due: &Receiver<()>) -> Result<()> {
+    for () in due {
+        let begun = Moment::now();
+        adsum_pipeline::merge_all_due(store).context("a merge failed")?;
+        metrics::histogram!("adsum_merge_seconds").record(begun.elapsed_seconds());
+    }
+    Ok(())
 }

@@ -10,3 +10,14 @@ mod window;
 pub use query::{Query, plan};
 pub use render::{Format, render};
 pub use window::{Granularity, TimeZone};
+
+use std::sync::Arc;
+
+use axum::Router;
+
+use crate::service::Service;
+
+/// The reports' endpoints.
+pub fn router(_service: &Arc<Service>) -> Router<Arc<Service>> {
+    Router::new()
+}

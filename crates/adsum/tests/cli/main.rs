@@ -14,6 +14,7 @@ mod data_directory;
 mod distinct_users;
 mod events;
 mod files;
+mod http;
 mod kills;
 mod new_dimension;
 mod open_bandit;

@@ -38,7 +38,7 @@ impl World {
         let campaigns = Campaigns::build(&[], "USD", UnknownCampaign::LetThrough, catalog.symbols()).unwrap();
         let store = MemoryStore::new(schemas(&catalog), catalog.symbols().clone()).unwrap();
         let rules = Rules { horizon_micros: 600 * MICROS_PER_SECOND, ..Rules::default() };
-        let checkpoints = CheckpointRules { records_max: 1, cells_max: 1, frames_max: 1 };
+        let checkpoints = CheckpointRules { records_max: 1, cells_max: 1, frames_max: 1, ..CheckpointRules::default() };
         let mut pipeline = Pipeline::new(catalog.clone(), store, rules, checkpoints, 2, Box::new(InLine)).unwrap();
         let log = MemoryLog::new();
         pipeline.recover(&log, secret(), |_| {}).unwrap();

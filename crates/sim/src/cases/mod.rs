@@ -56,7 +56,8 @@ fn run_once(case: &Case, workers: usize, killed: bool) -> Result<(StateHash, Str
     let keeping = Keeping { segment_bytes: 1_000, verify_bytes: 1 << 30, merge_fan_in: 2, merge_base_bytes: 500 };
     // Both kinds see state that is committed and state that is not.
     let frames_max = if workers % 2 == 1 { 4096 } else { 2 };
-    let checkpoints = CheckpointRules { records_max: 1 << 20, cells_max: 1 << 20, frames_max };
+    let checkpoints =
+        CheckpointRules { records_max: 1 << 20, cells_max: 1 << 20, frames_max, ..CheckpointRules::default() };
     let start = || Process::start(&disk, &case.setup, &keeping, &Start { workers, checkpoints }, &|inner| inner);
     let mut process = start()?;
     let mut frames: Vec<SentFrame> = Vec::new();

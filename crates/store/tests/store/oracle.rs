@@ -326,7 +326,7 @@ impl Drawer {
             rows,
             quarantined,
             released,
-            small: SmallState { clocks: vec![clock], imports: vec![import] },
+            small: SmallState { clocks: vec![clock], imports: vec![import], clock_in_doubt: false },
         }
     }
 }

@@ -1,0 +1,136 @@
+//! The live state, asked by whoever reads: a handle on the thread that owns the pipeline.
+//!
+//! A [`Snapshot`] is one moment: a store's view and the rows that were not committed then, so that nothing counts twice
+//! or not at all. Invariant: an answer holds every frame that was folded before the question. Not here: the thread
+//! itself (process), and what is made of the rows (report).
+
+use std::sync::Arc;
+
+use adsum_engine::Clocks;
+use adsum_model::id::{FrameSeq, Offset, Position, Revision};
+use adsum_model::ledger::LedgerCounts;
+use adsum_model::state::QuarantineEntry;
+use adsum_model::table::{TableIx, TableRows};
+use adsum_model::time::ReceivedAt;
+use adsum_store::{BucketRange, StoreView};
+use crossbeam_channel::{Receiver, Sender, TrySendError};
+use tokio::sync::{broadcast, oneshot, watch};
+
+use crate::http::Problem;
+
+/// What a reader needs.
+#[derive(Clone, Debug)]
+pub struct Want {
+    /// The tables whose uncommitted rows are needed.
+    pub tables: Vec<TableIx>,
+    /// Of those, the buckets.
+    pub range: BucketRange,
+    /// Whether the uncommitted changes of the quarantine are needed.
+    pub quarantine: bool,
+}
+
+/// One moment of the live state.
+#[derive(Clone)]
+pub struct Snapshot {
+    /// What was committed.
+    pub view: Arc<dyn StoreView>,
+    /// By table: rows that were not, of the tables and buckets wanted.
+    pub pending: Vec<Vec<TableRows>>,
+    /// Entries that came into quarantine since the commit, by offset; of one offset the last one stands.
+    pub quarantined: Vec<QuarantineEntry>,
+    /// Entries that left it since.
+    pub released: Vec<Offset>,
+    /// The last revision published.
+    pub revision: Revision,
+    /// The next frame to fold.
+    pub through: Position,
+    /// Watermarks and the acceptance line.
+    pub clocks: Clocks,
+    /// Everything that was durable by then is in the snapshot: the wall's time, or the time of the last frame folded
+    /// where others wait.
+    pub fresh_at: ReceivedAt,
+}
+
+/// What the fold of one frame came to, for those who watch.
+#[derive(Clone, Debug)]
+pub struct Update {
+    /// The revision that it published.
+    pub revision: Revision,
+    /// When the frame was appended.
+    pub appended_at: ReceivedAt,
+    /// By source: what became of its events and lines.
+    pub counts: Vec<(String, LedgerCounts)>,
+    /// The watermark, if there is one yet.
+    pub complete_through: Option<String>,
+}
+
+/// A question to the thread that owns the pipeline.
+pub struct Ask {
+    pub(crate) want: Want,
+    pub(crate) reply: oneshot::Sender<Snapshot>,
+}
+
+/// How many questions wait.
+const ASKS_WAITING_MAX: usize = 256;
+/// How many updates a slow watcher may fall behind before it misses some.
+const UPDATES_KEPT: usize = 256;
+
+/// The handle; cheap to clone.
+#[derive(Clone)]
+pub struct Live {
+    asks: Sender<Ask>,
+    updates: broadcast::Sender<Arc<Update>>,
+    folded: watch::Receiver<FrameSeq>,
+}
+
+/// The other ends, for the thread that owns the pipeline.
+pub struct LiveEnds {
+    pub(crate) asks: Receiver<Ask>,
+    pub(crate) updates: broadcast::Sender<Arc<Update>>,
+    pub(crate) folded: watch::Sender<FrameSeq>,
+}
+
+impl Live {
+    /// A handle and its other ends; `next` is the next frame to fold.
+    pub fn new(next: FrameSeq) -> (Self, LiveEnds) {
+        let (asks_out, asks_in) = crossbeam_channel::bounded(ASKS_WAITING_MAX);
+        let (updates, _) = broadcast::channel(UPDATES_KEPT);
+        let (folded_out, folded_in) = watch::channel(next);
+        let live = Self { asks: asks_out, updates: updates.clone(), folded: folded_in };
+        (live, LiveEnds { asks: asks_in, updates, folded: folded_out })
+    }
+
+    /// The state at one moment. 503 where too many ask, or the process is stopping.
+    pub async fn snapshot(&self, want: Want) -> Result<Snapshot, Problem> {
+        let (reply, answer) = oneshot::channel();
+        match self.asks.try_send(Ask { want, reply }) {
+            Ok(()) => {}
+            Err(TrySendError::Full(_)) => {
+                return Err(Problem::unavailable("overloaded", "too many questions wait; ask again in a moment"));
+            }
+            Err(TrySendError::Disconnected(_)) => return Err(stopping()),
+        }
+        answer.await.map_err(|_| stopping())
+    }
+
+    /// Comes back when the frame `seq` is folded: what it held is in every later snapshot.
+    pub async fn folded(&self, seq: FrameSeq) -> Result<(), Problem> {
+        let mut folded = self.folded.clone();
+        folded.wait_for(|next| *next > seq).await.map_err(|_| stopping())?;
+        Ok(())
+    }
+
+    /// The next frame to fold.
+    pub fn next(&self) -> FrameSeq {
+        *self.folded.borrow()
+    }
+
+    /// What is folded from now on. A watcher that falls behind misses updates and is told how many.
+    pub fn updates(&self) -> broadcast::Receiver<Arc<Update>> {
+        self.updates.subscribe()
+    }
+}
+
+fn stopping() -> Problem {
+    Problem::unavailable("stopping", "the process is stopping; ask again in a moment")
+}

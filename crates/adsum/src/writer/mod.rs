@@ -1,0 +1,193 @@
+//! The writer: the one thread that appends to the log, and the handle that everybody else has on it.
+//!
+//! Work that waits together becomes one frame, one group commit. Invariant: a [`Receipt`] is given out only when the
+//! frame is durable; a refusal means that nothing of the work is in the log, but for a log that failed, where nobody
+//! knows. Not here: what records say (collect, metadata, import), and what becomes of the frame (process).
+
+mod run;
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+
+use adsum_model::id::{FrameSeq, MetadataRevision, Offset};
+use adsum_model::rows::Rows;
+use adsum_model::time::ReceivedAt;
+use adsum_model::wire::Decoded;
+use adsum_pipeline::FrameMeta;
+use crossbeam_channel::{Receiver, Sender, TrySendError};
+use tokio::sync::oneshot;
+
+pub use run::{WriterParts, run};
+
+use crate::http::Problem;
+
+/// How many pieces of work wait.
+const WORK_WAITING_MAX: usize = 8192;
+/// How many bytes of records wait, over all pieces of work.
+const BYTES_WAITING_MAX: usize = 128 << 20;
+/// How many frames wait between the writer and the fold.
+const FRAMES_WAITING_MAX: usize = 64;
+
+/// Proof that records are durable.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Receipt {
+    /// The frame that they are in.
+    pub seq: FrameSeq,
+    /// The offset of the first of them; the others follow it.
+    pub base: Offset,
+    /// When the frame was appended.
+    pub appended_at: ReceivedAt,
+}
+
+/// Why records were not taken.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Refusal {
+    /// The disk is full, or refuses: nothing of it is in the log. Try again later.
+    Unavailable(String),
+    /// The log failed, and the process stops: only the next start tells what is in it.
+    Failed,
+}
+
+impl From<Refusal> for Problem {
+    fn from(refusal: Refusal) -> Self {
+        match refusal {
+            Refusal::Unavailable(why) => {
+                Problem::unavailable("log_unavailable", format!("the log takes nothing at the moment: {why}")).retry_after(5)
+            }
+            Refusal::Failed => Problem::unavailable(
+                "log_failed",
+                "the log failed while this was written, and the process stops; send it again: what is in the log already counts once",
+            )
+            .retry_after(10),
+        }
+    }
+}
+
+/// What waits for the writer.
+pub(crate) enum Message {
+    /// Records to append, all in one frame.
+    Work(Work),
+    /// An operator confirms the wall clock.
+    ConfirmClock(oneshot::Sender<Result<bool, Refusal>>),
+    /// Finish what waits, close the log, end.
+    Stop,
+}
+
+/// Records to append.
+pub(crate) struct Work {
+    parts: Vec<Decoded>,
+    metadata: MetadataRevision,
+    bytes: usize,
+    reply: oneshot::Sender<Result<Receipt, Refusal>>,
+}
+
+/// A durable frame on its way to the fold.
+pub struct Durable {
+    /// Which frame.
+    pub meta: FrameMeta,
+    /// Its rows.
+    pub batches: Vec<Rows>,
+}
+
+/// The handle; cheap to clone.
+#[derive(Clone)]
+pub struct Writer {
+    queue: Sender<Message>,
+    waiting: Arc<Waiting>,
+}
+
+/// What waits for the writer, as numbers.
+#[derive(Default)]
+pub struct Waiting {
+    bytes: AtomicUsize,
+    /// When the oldest piece of work at hand was queued, in microseconds since 1970; 0: none.
+    oldest_micros: AtomicU64,
+}
+
+/// A future of a [`Receipt`].
+pub type Appending = oneshot::Receiver<Result<Receipt, Refusal>>;
+
+impl Writer {
+    /// Queues records, which will be in one frame, `parts` in order. The work goes on if the answer is dropped.
+    /// 503 where too much waits: nothing of it was taken.
+    pub fn submit(&self, parts: Vec<Decoded>, metadata: MetadataRevision) -> Result<Appending, Problem> {
+        let bytes = parts.iter().map(|p| p.batch.arena.len() + 128 * p.batch.heads.len()).sum();
+        let before = self.waiting.bytes.fetch_add(bytes, Ordering::Relaxed);
+        let (reply, answer) = oneshot::channel();
+        let refused = if before > 0 && before + bytes > BYTES_WAITING_MAX {
+            Some(overloaded())
+        } else {
+            match self.queue.try_send(Message::Work(Work { parts, metadata, bytes, reply })) {
+                Ok(()) => None,
+                Err(TrySendError::Full(_)) => Some(overloaded()),
+                Err(TrySendError::Disconnected(_)) => Some(stopping()),
+            }
+        };
+        match refused {
+            None => Ok(answer),
+            Some(problem) => {
+                self.waiting.bytes.fetch_sub(bytes, Ordering::Relaxed);
+                Err(problem)
+            }
+        }
+    }
+
+    /// Appends records and comes back when they are durable.
+    pub async fn append(&self, parts: Vec<Decoded>, metadata: MetadataRevision) -> Result<Receipt, Problem> {
+        Ok(self.submit(parts, metadata)?.await.map_err(|_| stopping())??)
+    }
+
+    /// An operator's word that the wall clock is right: ends a doubt. Says whether there was one.
+    pub async fn confirm_clock(&self) -> Result<bool, Problem> {
+        let (reply, answer) = oneshot::channel();
+        self.queue.try_send(Message::ConfirmClock(reply)).map_err(|_| overloaded())?;
+        Ok(answer.await.map_err(|_| stopping())??)
+    }
+
+    /// Ends the writer when what waits is written.
+    pub fn stop(&self) {
+        // A writer that has ended already needs no word.
+        let _ = self.queue.send(Message::Stop);
+    }
+
+    /// Pieces of work that wait.
+    pub fn depth(&self) -> usize {
+        self.queue.len()
+    }
+
+    /// Bytes of records that wait.
+    pub fn waiting_bytes(&self) -> usize {
+        self.waiting.bytes.load(Ordering::Relaxed)
+    }
+}
+
+fn overloaded() -> Problem {
+    Problem::unavailable("overloaded", "more waits to be written than may; nothing of this was taken, send it again")
+}
+
+fn stopping() -> Problem {
+    Problem::unavailable("stopping", "the process is stopping; nobody knows whether this was taken: send it again")
+}
+
+/// The writer's handle, the queue for its thread, and both ends of the queue of frames.
+pub struct Queues {
+    /// The handle.
+    pub writer: Writer,
+    /// What the thread takes from.
+    pub(crate) work: Receiver<Message>,
+    pub(crate) waiting: Arc<Waiting>,
+    /// Where the thread hands frames to.
+    pub frames_out: Sender<Durable>,
+    /// Where the fold takes them from.
+    pub frames_in: Receiver<Durable>,
+}
+
+impl Queues {
+    /// Empty queues.
+    pub fn new() -> Self {
+        let (queue, work) = crossbeam_channel::bounded(WORK_WAITING_MAX);
+        let (frames_out, frames_in) = crossbeam_channel::bounded(FRAMES_WAITING_MAX);
+        let waiting = Arc::new(Waiting::default());
+        Self { writer: Writer { queue, waiting: waiting.clone() }, work, waiting, frames_out, frames_in }
+    }
+}

@@ -1,0 +1,3 @@
+//! The service from outside: the real process, real sockets.
+
+pub mod server;

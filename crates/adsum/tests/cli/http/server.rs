@@ -1,0 +1,177 @@
+//! A running service in a temporary directory, and requests to it.
+
+use std::io::{BufRead, BufReader, Read};
+use std::process::{Child, Stdio};
+use std::time::Duration;
+
+use serde_json::Value;
+
+use crate::place::Place;
+
+/// A service; killed when dropped.
+pub struct Server {
+    child: Child,
+    /// `http://127.0.0.1:PORT`.
+    pub url: String,
+    /// The admin token.
+    pub token: String,
+}
+
+/// An answer.
+pub struct Answer {
+    /// The status.
+    pub status: u16,
+    /// The headers, names in lower case.
+    pub headers: Vec<(String, String)>,
+    /// The body.
+    pub body: Vec<u8>,
+}
+
+impl Answer {
+    /// A header.
+    pub fn header(&self, name: &str) -> Option<&str> {
+        self.headers.iter().find(|(n, _)| n == name).map(|(_, v)| v.as_str())
+    }
+
+    /// The body as text.
+    pub fn text(&self) -> String {
+        String::from_utf8(self.body.clone()).unwrap()
+    }
+
+    /// The body as JSON.
+    pub fn json(&self) -> Value {
+        serde_json::from_slice(&self.body).unwrap_or_else(|e| panic!("{e}: {}", self.text()))
+    }
+
+    /// The JSON of an answer that must have this status.
+    #[track_caller]
+    pub fn expect(&self, status: u16) -> Value {
+        assert_eq!(self.status, status, "{}", self.text());
+        self.json()
+    }
+}
+
+impl Server {
+    /// Starts `adsum serve` in `place` with more arguments and waits until it is ready. The data directory is `data`,
+    /// the token file `token`.
+    pub fn start(place: &Place, args: &[&str]) -> Self {
+        let args = [&["serve", "--listen", "127.0.0.1:0", "--token-file", "token"], args].concat();
+        let log = std::fs::File::options().create(true).append(true).open(place.path("server.log")).unwrap();
+        let mut child = place.command(&args).stdout(Stdio::piped()).stderr(log).spawn().unwrap();
+        let mut line = String::new();
+        let mut stdout = BufReader::new(child.stdout.take().unwrap());
+        stdout.read_line(&mut line).unwrap();
+        let url = line.trim().rsplit(' ').next().unwrap_or_default().to_owned();
+        if !url.starts_with("http") {
+            let _ = child.wait();
+            let log = std::fs::read_to_string(place.path("server.log")).unwrap();
+            panic!("the service did not start: {line:?}\n{log}");
+        }
+        // What it prints later must not block it.
+        std::thread::spawn(move || std::io::copy(&mut stdout, &mut std::io::sink()));
+        let token = std::fs::read_to_string(place.path("token")).unwrap_or_default().trim().to_owned();
+        Self { child, url, token }
+    }
+
+    /// One request with the admin token; `body` with its content type.
+    pub fn request(&self, method: &str, path: &str, body: Option<(&str, &[u8])>) -> Answer {
+        self.request_as(Some(&self.token), method, path, &[], body)
+    }
+
+    /// One request with another token, or none, and more headers.
+    pub fn request_as(
+        &self,
+        token: Option<&str>,
+        method: &str,
+        path: &str,
+        headers: &[(&str, &str)],
+        body: Option<(&str, &[u8])>,
+    ) -> Answer {
+        self.try_request(token, method, path, headers, body).unwrap()
+    }
+
+    /// The same; an error where no answer came.
+    pub fn try_request(
+        &self,
+        token: Option<&str>,
+        method: &str,
+        path: &str,
+        headers: &[(&str, &str)],
+        body: Option<(&str, &[u8])>,
+    ) -> Result<Answer, ureq::Error> {
+        let agent: ureq::Agent = ureq::Agent::config_builder()
+            .http_status_as_error(false)
+            .max_redirects(0)
+            .timeout_global(Some(Duration::from_secs(60)))
+            .build()
+            .into();
+        let mut request = http::Request::builder().method(method).uri(format!("{}{path}", self.url));
+        if let Some(token) = token {
+            request = request.header("authorization", format!("Bearer {token}"));
+        }
+        if let Some((content_type, _)) = body {
+            request = request.header("content-type", content_type);
+        }
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
+        let mut response = agent.run(request.body(body.map_or(&[][..], |(_, b)| b)).unwrap())?;
+        let headers = response.headers().iter();
+        let headers =
+            headers.map(|(n, v)| (n.to_string(), String::from_utf8_lossy(v.as_bytes()).into_owned())).collect();
+        let status = response.status().as_u16();
+        let mut body = Vec::new();
+        response.body_mut().as_reader().read_to_end(&mut body).map_err(ureq::Error::Io)?;
+        Ok(Answer { status, headers, body })
+    }
+
+    /// GET with the admin token.
+    pub fn get(&self, path: &str) -> Answer {
+        self.request("GET", path, None)
+    }
+
+    /// POST of NDJSON events with the admin token.
+    pub fn collect(&self, lines: &str) -> Answer {
+        self.request("POST", "/v1/events/collect", Some(("application/x-ndjson", lines.as_bytes())))
+    }
+
+    /// POST of JSON with the admin token.
+    pub fn post(&self, path: &str, body: &Value) -> Answer {
+        self.request("POST", path, Some(("application/json", body.to_string().as_bytes())))
+    }
+
+    /// PUT of JSON with the admin token.
+    pub fn put(&self, path: &str, body: &Value) -> Answer {
+        self.request("PUT", path, Some(("application/json", body.to_string().as_bytes())))
+    }
+
+    /// The address without the scheme, for raw sockets.
+    pub fn address(&self) -> &str {
+        self.url.trim_start_matches("http://")
+    }
+
+    /// The process's id, to send signals to.
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// SIGKILL, and waits for the end.
+    pub fn kill(mut self) {
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
+    }
+
+    /// SIGTERM, and the exit code.
+    pub fn stop(mut self) -> Option<i32> {
+        let status = std::process::Command::new("kill").arg(self.child.id().to_string()).status().unwrap();
+        assert!(status.success());
+        self.child.wait().unwrap().code()
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
