@@ -42,7 +42,7 @@ pub struct Trials<'a> {
 }
 
 /// Bytes in the log's directory.
-fn log_bytes(place: &Place) -> u64 {
+pub fn log_bytes(place: &Place) -> u64 {
     let Ok(entries) = std::fs::read_dir(place.path("data/log")) else { return 0 };
     entries.filter_map(|entry| entry.ok()?.metadata().ok()).map(|file| file.len()).sum()
 }

@@ -46,9 +46,9 @@ fn cells(rows: &[Row]) -> Vec<(String, i64, &'static str, i64)> {
     cells
 }
 
-/// Compares the numbers in a place with those that others counted.
-fn check(place: &Place, truth: &Value) {
-    let cells = cells(&place.report(&["--granularity", "hour", "--by", "campaignId"]));
+/// Compares the numbers in a place with those that others counted; `args` are the commands' further arguments.
+pub fn check_numbers(place: &Place, args: &[&str], truth: &Value) {
+    let cells = cells(&place.report(&[args, &["--granularity", "hour", "--by", "campaignId"]].concat()));
     let of_type = |event_type: &str| -> i64 { cells.iter().filter(|c| c.2 == event_type).map(|c| c.3).sum() };
     let mut hash = Sha256::new();
     for (campaign, hour, event_type, count) in &cells {
@@ -59,6 +59,11 @@ fn check(place: &Place, truth: &Value) {
     assert_eq!(of_type("click"), truth["byType"]["click"]);
     assert_eq!(cells.len(), truth["campaignHourTypeCells"]);
     assert_eq!(hex, truth["hourlySha256"]);
+}
+
+/// The same, and that each line was imported once.
+fn check(place: &Place, truth: &Value) {
+    check_numbers(place, &[], truth);
     let ledger = &place.doctor(&[])["ledger"]["import"];
     for (column, want) in [("received", 60_287), ("counted", 60_287), ("duplicates", 0), ("quarantined", 0)] {
         assert_eq!(ledger[column], want, "{column}");
@@ -71,9 +76,10 @@ fn kills() -> usize {
 }
 
 /// The data set as a file of events in one of its orders, and what others counted in it.
-struct Dataset {
+pub struct Dataset {
     files: Place,
-    truth: Value,
+    /// What others counted.
+    pub truth: Value,
 }
 
 /// The figures of an import of all of it.
@@ -81,7 +87,8 @@ const ALL: Figures =
     Figures { received: 60_287, rejected: 0, counted: 60_287, duplicates: 0, conflicts: 0, quarantined: 0 };
 
 impl Dataset {
-    fn in_order(order: &[&str]) -> Option<Self> {
+    /// In this order; none where the data is not there.
+    pub fn in_order(order: &[&str]) -> Option<Self> {
         let data = shared()?;
         let truth = std::fs::read_to_string(data.join("obd/ground_truth.json")).unwrap();
         let truth: Value = serde_json::from_str::<Value>(&truth).unwrap()["obd"]["events"].take();
@@ -91,7 +98,8 @@ impl Dataset {
         Some(Self { files, truth })
     }
 
-    fn file(&self) -> String {
+    /// The path of the file.
+    pub fn file(&self) -> String {
         self.files.path("obd.ndjson").to_str().unwrap().to_owned()
     }
 }

@@ -8,13 +8,27 @@ use serde_json::Value;
 
 use crate::place::Place;
 
-/// A service; killed when dropped.
-pub struct Server {
-    child: Child,
+/// Where requests go.
+#[derive(Clone)]
+pub struct Target {
     /// `http://127.0.0.1:PORT`.
     pub url: String,
     /// The admin token.
     pub token: String,
+}
+
+/// A service; killed when dropped.
+pub struct Server {
+    child: Child,
+    target: Target,
+}
+
+impl std::ops::Deref for Server {
+    type Target = Target;
+
+    fn deref(&self) -> &Target {
+        &self.target
+    }
 }
 
 /// An answer.
@@ -52,6 +66,11 @@ impl Answer {
 }
 
 impl Server {
+    /// Where requests to it go, for other threads.
+    pub fn target(&self) -> Target {
+        self.target.clone()
+    }
+
     /// Starts `adsum serve` in `place` with more arguments and waits until it is ready. The data directory is `data`,
     /// the token file `token`.
     pub fn start(place: &Place, args: &[&str]) -> Self {
@@ -70,9 +89,29 @@ impl Server {
         // What it prints later must not block it.
         std::thread::spawn(move || std::io::copy(&mut stdout, &mut std::io::sink()));
         let token = std::fs::read_to_string(place.path("token")).unwrap_or_default().trim().to_owned();
-        Self { child, url, token }
+        Self { child, target: Target { url, token } }
     }
 
+    /// The process's id, to send signals to.
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// SIGKILL, and waits for the end.
+    pub fn kill(mut self) {
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
+    }
+
+    /// SIGTERM, and the exit code.
+    pub fn stop(mut self) -> Option<i32> {
+        let status = std::process::Command::new("kill").arg(self.child.id().to_string()).status().unwrap();
+        assert!(status.success());
+        self.child.wait().unwrap().code()
+    }
+}
+
+impl Target {
     /// One request with the admin token; `body` with its content type.
     pub fn request(&self, method: &str, path: &str, body: Option<(&str, &[u8])>) -> Answer {
         self.request_as(Some(&self.token), method, path, &[], body)
@@ -148,24 +187,6 @@ impl Server {
     /// The address without the scheme, for raw sockets.
     pub fn address(&self) -> &str {
         self.url.trim_start_matches("http://")
-    }
-
-    /// The process's id, to send signals to.
-    pub fn pid(&self) -> u32 {
-        self.child.id()
-    }
-
-    /// SIGKILL, and waits for the end.
-    pub fn kill(mut self) {
-        self.child.kill().unwrap();
-        self.child.wait().unwrap();
-    }
-
-    /// SIGTERM, and the exit code.
-    pub fn stop(mut self) -> Option<i32> {
-        let status = std::process::Command::new("kill").arg(self.child.id().to_string()).status().unwrap();
-        assert!(status.success());
-        self.child.wait().unwrap().code()
     }
 }
 
