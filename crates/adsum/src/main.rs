@@ -6,6 +6,7 @@
 mod cli;
 mod clock;
 mod collect;
+mod commit;
 mod config;
 mod directory;
 mod http;

@@ -89,10 +89,10 @@ impl Memtable {
         }
     }
 
-    /// Takes the records and begins anew, with the table's memory kept.
-    pub fn take(&mut self) -> Vec<DedupeRecord> {
+    /// Begins anew, with the table's memory kept.
+    pub fn clear(&mut self) {
         self.places.fill(0);
-        std::mem::take(&mut self.entries)
+        self.entries.clear();
     }
 
     /// The records.

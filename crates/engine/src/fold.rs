@@ -12,12 +12,11 @@ use adsum_model::ledger::{LedgerColumn, LedgerCounts};
 use adsum_model::rows::{EventRow, RowFlags, Rows};
 use adsum_model::state::{DedupeRecord, QuarantineEntry, QuarantineReason};
 use adsum_model::symbol::{Symbol, Symbols};
-use adsum_model::table::TableRows;
 use adsum_model::time::{BucketStart, EventTime, ReceivedAt};
 
-use crate::cells::{CellTable, Columns};
+use crate::cells::Columns;
 use crate::clock::{Rules, Seen};
-use crate::dedupe::Memtable;
+use crate::unsaved::Unsaved;
 
 /// Why a frame cannot be folded.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -111,15 +110,6 @@ impl Effects {
     }
 }
 
-/// What a shard holds for the next checkpoint.
-#[derive(Debug, Default)]
-pub struct Delta {
-    /// New dedupe records.
-    pub dedupe: Vec<DedupeRecord>,
-    /// Rows of each rollup, then of each set of distinct users.
-    pub rows: Vec<TableRows>,
-}
-
 /// How many rows before its turn a cell is asked for.
 const PREFETCH_AHEAD: usize = 8;
 
@@ -130,11 +120,12 @@ pub struct Shard {
     dimensions: usize,
     bucket_seconds: i64,
     columns: Columns,
-    memtable: Memtable,
-    /// One for each rollup.
-    cells: Vec<CellTable>,
-    /// One for each set of distinct users, with the length of its windows.
-    users: Vec<(i64, CellTable)>,
+    /// What is folded now goes here.
+    now: Unsaved,
+    /// What a checkpoint is being written of.
+    frozen: Option<Arc<Unsaved>>,
+    /// The memory of the one before.
+    spare: Option<Unsaved>,
     coupons: Coupons,
     /// The dimension that is the campaign.
     campaign: Option<usize>,
@@ -142,8 +133,7 @@ pub struct Shard {
     currencies: Vec<Symbol>,
     /// For the frame at hand, where each of this shard's rows will be looked for, by rollup.
     hashes: Vec<Vec<u64>>,
-    /// Quarantine of events of these slots since the last checkpoint; `None`: released since.
-    quarantine: hashbrown::HashMap<Offset, Option<QuarantineEntry>>,
+    catalog: Arc<Catalog>,
 }
 
 impl Shard {
@@ -155,23 +145,34 @@ impl Shard {
             count,
             dimensions: catalog.dimensions().len(),
             bucket_seconds: catalog.bucket_seconds(),
-            cells: catalog.rollups().iter().map(|r| CellTable::new(&r.dimensions, columns.width())).collect(),
-            users: (catalog.distinct_users().iter())
-                .map(|d| (d.window_seconds, CellTable::new(&d.dimensions, 1)))
-                .collect(),
+            now: Unsaved::new(catalog, &columns),
+            frozen: None,
+            spare: None,
             coupons: Coupons::new(catalog.symbols().clone()),
             campaign: catalog.dimension_named("campaignId").map(DimensionIx::index),
             currencies: Vec::new(),
             hashes: vec![Vec::new(); catalog.rollups().len()],
             columns,
-            memtable: Memtable::default(),
-            quarantine: hashbrown::HashMap::new(),
+            catalog: catalog.clone(),
         }
     }
 
     #[inline]
     fn owns(&self, key: DedupeKey) -> bool {
         key.slot().index() % self.count == self.index
+    }
+
+    /// The record of a key that no checkpoint has.
+    #[inline]
+    fn find(&self, key: DedupeKey) -> Option<&DedupeRecord> {
+        let frozen = || self.frozen.as_ref().and_then(|f| f.memtable.find(key));
+        self.now.memtable.find(key).or_else(frozen)
+    }
+
+    /// What became of an entry of the quarantine since the last checkpoint; the inner `None`: it was released.
+    fn entry(&self, offset: Offset) -> Option<Option<QuarantineEntry>> {
+        let frozen = || self.frozen.as_ref().and_then(|f| f.quarantine.get(&offset));
+        self.now.quarantine.get(&offset).or_else(frozen).copied()
     }
 
     /// Phase one: finds this shard's rows, and what must be looked up for them.
@@ -183,7 +184,10 @@ impl Shard {
             for (i, row) in batch.events.iter().enumerate() {
                 if self.owns(row.key) {
                     lookups.mine.push((b as u32, i as u32));
-                    self.memtable.prefetch(row.key);
+                    self.now.memtable.prefetch(row.key);
+                    if let Some(frozen) = &self.frozen {
+                        frozen.memtable.prefetch(row.key);
+                    }
                     if row.flags.has(RowFlags::REPLAY) {
                         lookups.quarantine.push(row.target);
                     }
@@ -193,7 +197,7 @@ impl Shard {
         for &(b, i) in &lookups.mine {
             let row = &batches[b as usize].events[i as usize];
             // A key met since the last checkpoint is known here; the store would only tell an older story.
-            if !row.flags.has(RowFlags::NO_DEDUPE) && self.memtable.find(row.key).is_none() {
+            if !row.flags.has(RowFlags::NO_DEDUPE) && self.find(row.key).is_none() {
                 lookups.keys.push(row.key);
             }
         }
@@ -240,7 +244,7 @@ impl Shard {
     }
 
     fn hash_ahead(&mut self, batches: &[&Rows], lookups: &Lookups) {
-        for (cells, hashes) in self.cells.iter().zip(&mut self.hashes) {
+        for (cells, hashes) in self.now.cells.iter().zip(&mut self.hashes) {
             hashes.clear();
             hashes.extend(lookups.mine.iter().map(|&(b, i)| {
                 let (batch, i) = (batches[b as usize], i as usize);
@@ -254,7 +258,7 @@ impl Shard {
     /// A cell is two steps away in memory: its place is asked for first, the cell when the place is there.
     #[inline]
     fn prefetch_ahead(&self, n: usize) {
-        for (cells, hashes) in self.cells.iter().zip(&self.hashes) {
+        for (cells, hashes) in self.now.cells.iter().zip(&self.hashes) {
             if let Some(hash) = hashes.get(n + 2 * PREFETCH_AHEAD) {
                 cells.prefetch_place(*hash);
             }
@@ -316,7 +320,7 @@ impl Shard {
         found: Found<'_>,
         effects: &mut Effects,
     ) -> Result<(), FoldError> {
-        let held = self.quarantine.get(&row.target).copied().unwrap_or(found.entry);
+        let held = self.entry(row.target).unwrap_or(found.entry);
         let counts = effects.counts(row.source, row.received_at);
         counts.add(LedgerColumn::Replays, 1);
         let Some(held) = held.filter(|e| e.reason != QuarantineReason::Rejected) else {
@@ -352,7 +356,7 @@ impl Shard {
                 self.count(context, row, dimensions, offset, effects)?;
             }
         }
-        self.quarantine.insert(row.target, None);
+        self.now.quarantine.insert(row.target, None);
         effects.released.push(row.target);
         Ok(())
     }
@@ -366,7 +370,7 @@ impl Shard {
         if row.flags.has(RowFlags::NO_DEDUPE) {
             return Outcome::First;
         }
-        let first = self.memtable.find(row.key).copied().or(committed);
+        let first = self.find(row.key).copied().or(committed);
         match first {
             Some(first) if !first.import && line.is_some_and(|line| first.occurred_at < line) => Outcome::First,
             Some(first) if first.content == row.content => Outcome::Duplicate,
@@ -405,7 +409,7 @@ impl Shard {
         effects.counted += 1;
         self.note_currency(row, dimensions, effects);
         if !row.flags.has(RowFlags::NO_DEDUPE) {
-            self.memtable.insert(DedupeRecord {
+            self.now.memtable.insert(DedupeRecord {
                 key: row.key,
                 content: row.content,
                 occurred_at: row.occurred_at,
@@ -414,12 +418,12 @@ impl Shard {
             });
         }
         let bucket = BucketStart::of(row.occurred_at, self.bucket_seconds);
-        for cells in &mut self.cells {
+        for cells in &mut self.now.cells {
             cells.add(row, dimensions, bucket, &self.columns, context.revision)?;
         }
-        if row.user != 0 && !self.users.is_empty() {
+        if row.user != 0 && !self.now.users.is_empty() {
             let coupon = self.coupons.symbol(Coupon::of(row.user));
-            for (window_seconds, cells) in &mut self.users {
+            for (window_seconds, cells) in &mut self.now.users {
                 let window = BucketStart::of(row.occurred_at, *window_seconds);
                 cells.add_user(dimensions, window, coupon, context.revision);
             }
@@ -443,37 +447,35 @@ impl Shard {
     }
 
     fn hold(&mut self, entry: QuarantineEntry, effects: &mut Effects) {
-        self.quarantine.insert(entry.offset, Some(entry));
+        self.now.quarantine.insert(entry.offset, Some(entry));
         effects.quarantined.push(entry);
     }
 
-    fn tables(&self) -> impl Iterator<Item = &CellTable> {
-        self.cells.iter().chain(self.users.iter().map(|(_, cells)| cells))
-    }
-
-    /// How many dedupe records and cells wait for the next checkpoint.
+    /// How many dedupe records and cells wait for the next checkpoint; what is frozen waits no more.
     pub fn pending(&self) -> (usize, usize) {
-        (self.memtable.records().len(), self.tables().map(CellTable::len).sum())
+        self.now.size()
     }
 
-    /// What waits for the next checkpoint, copied.
-    pub fn delta(&self) -> Delta {
-        Delta { dedupe: self.memtable.records().to_vec(), rows: self.tables().map(CellTable::rows).collect() }
+    /// What no published checkpoint has: what is frozen, then what came after.
+    pub fn unsaved(&self) -> impl Iterator<Item = &Unsaved> {
+        self.frozen.iter().map(|f| &**f).chain([&self.now])
     }
 
-    /// Of what waits for the next checkpoint the rows of one table (rollups, then sets of distinct users) that lie in
-    /// a range, copied.
-    pub fn rows_of(&self, table: usize, from: BucketStart, to: BucketStart) -> TableRows {
-        self.tables().nth(table).map_or_else(TableRows::default, |cells| cells.rows_between(from, to))
+    /// Sets apart what waits for a checkpoint; it is asked until [`Self::thaw`]. Nothing may be frozen already.
+    pub fn freeze(&mut self) -> Arc<Unsaved> {
+        debug_assert!(self.frozen.is_none(), "one checkpoint at a time");
+        let fresh = self.spare.take().unwrap_or_else(|| Unsaved::new(&self.catalog, &self.columns));
+        let frozen = Arc::new(std::mem::replace(&mut self.now, fresh));
+        self.frozen = Some(frozen.clone());
+        frozen
     }
 
-    /// Takes what waits for the next checkpoint; from then on the store knows it.
-    pub fn take_delta(&mut self) -> Delta {
-        let rows = self.tables().map(CellTable::rows).collect();
-        self.cells.iter_mut().for_each(CellTable::clear);
-        self.users.iter_mut().for_each(|(_, cells)| cells.clear());
-        self.quarantine.clear();
-        Delta { dedupe: self.memtable.take(), rows }
+    /// The store knows what was frozen: it is forgotten, and its memory serves again if nobody else holds it.
+    pub fn thaw(&mut self) {
+        if let Some(mut frozen) = self.frozen.take().and_then(|f| Arc::try_unwrap(f).ok()) {
+            frozen.clear();
+            self.spare = Some(frozen);
+        }
     }
 }
 

@@ -9,6 +9,8 @@ mod cells;
 mod clock;
 mod dedupe;
 mod fold;
+mod unsaved;
 
 pub use clock::{Clocks, Rules, Seen};
-pub use fold::{Delta, Effects, Ended, FoldError, FrameContext, Lookups, Prior, Shard};
+pub use fold::{Effects, Ended, FoldError, FrameContext, Lookups, Prior, Shard};
+pub use unsaved::{Delta, Unsaved};

@@ -116,7 +116,7 @@ pub struct SmallState {
 }
 
 /// What the frames before `through` changed since the last checkpoint.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct Checkpoint {
     /// The next frame to fold.
     pub through: Position,

@@ -4,6 +4,7 @@
 //! checkpoints only at frames that all shards finished. It starts no threads: an [`Executor`] may.
 //! Not here: who appends to the log, and when.
 
+mod commit;
 mod currencies;
 mod error;
 mod imports;
@@ -12,8 +13,9 @@ mod raw;
 mod step;
 mod tables;
 
+pub use commit::{CheckpointRules, Frozen, Merges, merge_all_due};
 pub use error::PipelineError;
 pub use imports::Imports;
 pub use limits::Limits;
-pub use step::{CheckpointRules, Executor, FrameMeta, InLine, Merges, Pipeline, Published, ShardSlot, merge_all_due};
+pub use step::{Executor, FrameMeta, InLine, Pipeline, Published, ShardSlot};
 pub use tables::{CAMPAIGN_CURRENCIES, DIMENSION_DAYS, LEDGER, distinct_table, rollup_table, schemas};

@@ -168,13 +168,8 @@ impl Limits {
         }
     }
 
-    /// What was seen is in the log.
+    /// What was seen stays seen: it is in the log, or a checkpoint takes it over.
     pub fn settle(&mut self) {
-        self.fresh.clear();
-    }
-
-    /// From now on the store knows what was seen.
-    pub(crate) fn committed(&mut self) {
         self.fresh.clear();
     }
 }

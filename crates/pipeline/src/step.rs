@@ -1,4 +1,4 @@
-//! One step of the loop, checkpoints, and the way back after a restart.
+//! One step of the loop, and the way back after a restart.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::ControlFlow;
@@ -9,58 +9,20 @@ use adsum_log::{EventLog, Frame};
 use adsum_model::catalog::Catalog;
 use adsum_model::hash::Secret;
 use adsum_model::id::{FrameSeq, Offset, Position, Revision};
-use adsum_model::ledger::{LEDGER_COLUMNS, LedgerColumn, LedgerCounts};
+use adsum_model::ledger::{LedgerColumn, LedgerCounts};
 use adsum_model::rows::{Control, Projector, RowFlags, Rows};
-use adsum_model::state::{Checkpoint, QuarantineEntry, QuarantineReason, SmallState};
+use adsum_model::state::{QuarantineEntry, QuarantineReason};
 use adsum_model::symbol::Symbol;
-use adsum_model::table::{TableIx, TableRows};
-use adsum_model::time::{BucketStart, ReceivedAt};
-use adsum_store::{AggregateStore, BucketRange, StateHash};
+use adsum_model::time::ReceivedAt;
+use adsum_store::AggregateStore;
 
+use crate::commit::{CheckpointRules, Frozen};
 use crate::currencies::Currencies;
 use crate::error::PipelineError;
 use crate::imports::Imports;
 use crate::limits::Limits;
 use crate::raw::{self, RawEvents};
-use crate::tables::{CAMPAIGN_CURRENCIES, DIMENSION_DAYS, LEDGER, shard_table};
-
-/// When a checkpoint is due: at the first frame after which either is reached.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct CheckpointRules {
-    /// Dedupe records waiting.
-    pub records_max: usize,
-    /// Cells waiting.
-    pub cells_max: usize,
-    /// Frames since the last one: it bounds the replay after a crash.
-    pub frames_max: u64,
-    /// Who merges what checkpoints leave.
-    pub merges: Merges,
-}
-
-/// Who merges the runs that checkpoints leave.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Merges {
-    /// Each checkpoint merges what is due before it comes back.
-    #[default]
-    WithCheckpoints,
-    /// Somebody else does, on another thread, by [`merge_all_due`].
-    Elsewhere,
-}
-
-/// Merges until nothing is due.
-pub fn merge_all_due(store: &dyn AggregateStore) -> Result<(), PipelineError> {
-    while let Some(plan) = store.merge_due() {
-        let merged = store.merge(&plan)?;
-        store.publish(merged)?;
-    }
-    Ok(())
-}
-
-impl Default for CheckpointRules {
-    fn default() -> Self {
-        Self { records_max: 1 << 20, cells_max: 1 << 20, frames_max: 4096, merges: Merges::default() }
-    }
-}
+use crate::tables::{CAMPAIGN_CURRENCIES, DIMENSION_DAYS};
 
 /// A frame without its records.
 #[derive(Clone, Copy, Debug)]
@@ -86,7 +48,7 @@ pub struct Published {
 
 /// A shard and what one step needs for it.
 pub struct ShardSlot {
-    shard: Shard,
+    pub(crate) shard: Shard,
     lookups: Lookups,
     prior: Prior,
     result: Option<Result<Effects, PipelineError>>,
@@ -109,21 +71,23 @@ impl Executor for InLine {
 
 /// The loop's state over a store.
 pub struct Pipeline<S> {
-    catalog: Arc<Catalog>,
-    store: S,
+    pub(crate) catalog: Arc<Catalog>,
+    pub(crate) store: S,
     executor: Box<dyn Executor + Send>,
-    slots: Vec<ShardSlot>,
-    clocks: Clocks,
-    imports: Imports,
-    limits: Limits,
-    currencies: Currencies,
-    rules: CheckpointRules,
-    through: Position,
-    revision: Revision,
-    frames_waiting: u64,
-    ledger: BTreeMap<(Symbol, i64), (LedgerCounts, Revision)>,
-    quarantined: Vec<QuarantineEntry>,
-    released: Vec<Offset>,
+    pub(crate) slots: Vec<ShardSlot>,
+    pub(crate) clocks: Clocks,
+    pub(crate) imports: Imports,
+    pub(crate) limits: Limits,
+    pub(crate) currencies: Currencies,
+    pub(crate) rules: CheckpointRules,
+    pub(crate) through: Position,
+    pub(crate) revision: Revision,
+    pub(crate) frames_waiting: u64,
+    pub(crate) ledger: BTreeMap<(Symbol, i64), (LedgerCounts, Revision)>,
+    pub(crate) quarantined: Vec<QuarantineEntry>,
+    pub(crate) released: Vec<Offset>,
+    /// What a checkpoint is being written of.
+    pub(crate) frozen: Option<Arc<Frozen>>,
     raw: Option<RawEvents>,
 }
 
@@ -174,6 +138,7 @@ impl<S: AggregateStore> Pipeline<S> {
             ledger: BTreeMap::new(),
             quarantined: Vec::new(),
             released: Vec::new(),
+            frozen: None,
             raw: None,
             catalog,
             store,
@@ -327,13 +292,15 @@ impl<S: AggregateStore> Pipeline<S> {
         let met = raw.find(&self.catalog, &keys, seq)?;
         let offsets: Vec<Offset> = met.iter().map(|m| m.offset).collect();
         let committed = self.store.quarantined(&offsets)?;
-        let waiting: BTreeSet<Offset> = self.quarantined.iter().map(|e| e.offset).collect();
-        let released: BTreeSet<Offset> = self.released.iter().copied().collect();
+        let complete = raw.are_complete();
+        let (waiting, released) = self.pending_quarantine();
+        let waiting: BTreeSet<Offset> = waiting.iter().map(|e| e.offset).collect();
+        let released: BTreeSet<Offset> = released.into_iter().collect();
         let is_held = |i: usize| {
             let offset = offsets[i];
             !released.contains(&offset) && (committed[i].is_some() || waiting.contains(&offset))
         };
-        Ok(raw::ended(met, is_held, raw.are_complete()))
+        Ok(raw::ended(met, is_held, complete))
     }
 
     /// A record that is no event has a line of its own in the ledger.
@@ -365,116 +332,6 @@ impl<S: AggregateStore> Pipeline<S> {
             Some((_, all)) => all.merge(counts),
             None => frame_counts.push((source, *counts)),
         }
-    }
-
-    /// Checkpoints if enough waits.
-    pub fn checkpoint_if_due(&mut self) -> Result<bool, PipelineError> {
-        let (records, cells) = self.slots.iter().map(|s| s.shard.pending()).fold((0, 0), |a, b| (a.0 + b.0, a.1 + b.1));
-        let due = records >= self.rules.records_max
-            || cells >= self.rules.cells_max
-            || self.frames_waiting >= self.rules.frames_max;
-        if due {
-            self.checkpoint()?;
-        }
-        Ok(due)
-    }
-
-    /// Commits dedupe records, cells, ledger, quarantine, clocks and position as one, then merges what is due.
-    pub fn checkpoint(&mut self) -> Result<(), PipelineError> {
-        if self.frames_waiting == 0 {
-            return Ok(());
-        }
-        let written = {
-            let mut checkpoint = self.pending_but_shards();
-            for slot in &mut self.slots {
-                let delta = slot.shard.take_delta();
-                checkpoint.dedupe.push(delta.dedupe);
-                for (i, rows) in delta.rows.into_iter().enumerate() {
-                    checkpoint.rows[shard_table(i).index()].push(rows);
-                }
-            }
-            self.store.write(&checkpoint)?
-        };
-        self.store.publish(written)?;
-        self.ledger.clear();
-        self.quarantined.clear();
-        self.released.clear();
-        self.limits.committed();
-        self.currencies.committed();
-        self.frames_waiting = 0;
-        if self.rules.merges == Merges::WithCheckpoints {
-            merge_all_due(&self.store)?;
-        }
-        Ok(())
-    }
-
-    fn pending_but_shards(&self) -> Checkpoint {
-        let mut ledger = TableRows::new(1, LEDGER_COLUMNS);
-        for ((source, hour), (counts, revision)) in &self.ledger {
-            ledger.push(BucketStart::from_seconds(*hour), &[*source], counts.values(), *revision);
-        }
-        let days = self.limits.rows(self.revision);
-        let currencies = self.currencies.rows(self.revision);
-        let shards = self.catalog.rollups().len() + self.catalog.distinct_users().len();
-        let shards = std::iter::repeat_with(Vec::new).take(shards);
-        Checkpoint {
-            through: self.through,
-            revision: self.revision,
-            dedupe: Vec::new(),
-            dedupe_line: self.clocks.line(),
-            rows: [vec![ledger], vec![days], vec![currencies]].into_iter().chain(shards).collect(),
-            quarantined: self.quarantined.clone(),
-            released: self.released.clone(),
-            small: SmallState {
-                clocks: self.clocks.states(),
-                imports: self.imports.files().to_vec(),
-                clock_in_doubt: self.clocks.is_in_doubt(),
-            },
-        }
-    }
-
-    /// Whether anything but ticks waits for the next checkpoint.
-    pub fn has_events_waiting(&self) -> bool {
-        !self.quarantined.is_empty() || self.slots.iter().any(|s| s.shard.pending() != (0, 0))
-    }
-
-    /// The rows of one table and some buckets that wait for the next checkpoint, copied: reports read them beside the
-    /// store.
-    pub fn pending_rows(&self, table: TableIx, range: BucketRange) -> Vec<TableRows> {
-        match table {
-            LEDGER | DIMENSION_DAYS | CAMPAIGN_CURRENCIES => {
-                let mut rows = self.pending_but_shards().rows;
-                rows.swap_remove(table.index())
-            }
-            _ => self
-                .slots
-                .iter()
-                .map(|s| s.shard.rows_of(table.index() - shard_table(0).index(), range.from(), range.to()))
-                .collect(),
-        }
-    }
-
-    /// Entries that came into quarantine since the last checkpoint, and those that left it.
-    pub fn pending_quarantine(&self) -> (&[QuarantineEntry], &[Offset]) {
-        (&self.quarantined, &self.released)
-    }
-
-    /// What the next checkpoint would commit, copied: reports read it beside the store.
-    pub fn pending(&self) -> Checkpoint {
-        let mut checkpoint = self.pending_but_shards();
-        for slot in &self.slots {
-            let delta = slot.shard.delta();
-            checkpoint.dedupe.push(delta.dedupe);
-            for (i, rows) in delta.rows.into_iter().enumerate() {
-                checkpoint.rows[shard_table(i).index()].push(rows);
-            }
-        }
-        checkpoint
-    }
-
-    /// The hash of the whole state: cells, ledger, dedupe keys and quarantine.
-    pub fn state_hash(&self) -> Result<StateHash, PipelineError> {
-        Ok(self.store.state_hash(Some(&self.pending()))?)
     }
 
     /// The store.

@@ -22,6 +22,7 @@ use anyhow::{Context, Result, anyhow};
 
 use super::read::{Chunk, Source};
 use crate::clock;
+use crate::commit::commits;
 
 /// How an import runs.
 #[derive(Clone, Debug)]
@@ -94,7 +95,7 @@ struct Plan {
 
 /// Imports `files` and returns when all of them are folded and committed. `progress` hears how many bytes of text
 /// were folded.
-pub fn run<L: EventLog, S: AggregateStore>(
+pub fn run<L: EventLog, S: AggregateStore + Clone>(
     log: &mut L,
     pipeline: &mut Pipeline<S>,
     campaigns: &Arc<Campaigns>,
@@ -119,7 +120,12 @@ pub fn run<L: EventLog, S: AggregateStore>(
     let tasks_in = Mutex::new(tasks_in);
     let spares_in = Mutex::new(spares_in);
     let stages = Stages { plan: &plan, options };
+    let (commits, committer, merger) = commits();
+    let store = pipeline.store().clone();
+    pipeline.merge_elsewhere();
     let result = std::thread::scope(|scope| -> Result<()> {
+        let committing = scope.spawn(|| committer.run(&store));
+        let merging = scope.spawn(|| merger.run(&store));
         let reader = scope.spawn(|| stages.read(tasks_out, buffers_in));
         for _ in 0..options.decoders.max(1) {
             let decoder = Decoder::new(catalog.clone(), campaigns.clone(), secret);
@@ -135,14 +141,17 @@ pub fn run<L: EventLog, S: AggregateStore>(
             for frame in frames_in {
                 let batches: Vec<&Rows> = frame.batches.iter().collect();
                 pipeline.step(&frame.meta, &batches)?;
-                pipeline.checkpoint_if_due()?;
+                commits.after_frame(pipeline, false)?;
                 progress(frame.text_bytes);
             }
-            Ok(())
+            commits.finish(pipeline)
         })();
+        drop(commits);
         let appended = appender.join().map_err(|_| anyhow!("the appending thread panicked"))?;
         let read = reader.join().map_err(|_| anyhow!("the reading thread panicked"))?;
-        folded.and(appended).and(read)
+        let committed = committing.join().map_err(|_| anyhow!("the committing thread panicked"))?;
+        let merged = merging.join().map_err(|_| anyhow!("the merging thread panicked"))?;
+        committed.and(merged).and(folded).and(appended).and(read)
     });
     // What is durable stays; the same command goes on from there.
     result?;

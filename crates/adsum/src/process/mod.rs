@@ -9,10 +9,11 @@ use adsum_model::id::Offset;
 use adsum_model::ledger::LedgerCounts;
 use adsum_pipeline::{Executor, Pipeline, ShardSlot};
 use adsum_store::AggregateStore;
-use anyhow::{Context, Result};
-use crossbeam_channel::{Receiver, Sender, TrySendError, select};
+use anyhow::Result;
+use crossbeam_channel::{Receiver, select};
 
 use crate::clock::{self, Moment};
+use crate::commit::Commits;
 use crate::live::{Ask, LiveEnds, Snapshot, Update};
 use crate::writer::Durable;
 
@@ -39,8 +40,8 @@ pub struct Fold<S> {
     pipeline: Pipeline<S>,
     frames: Receiver<Durable>,
     ends: LiveEnds,
-    /// Told after each checkpoint: there may be something to merge.
-    merges: Sender<()>,
+    /// To the thread that commits, and back.
+    commits: Commits,
     checkpointed_at: Moment,
     /// The time of the last frame folded.
     folded_at: adsum_model::time::ReceivedAt,
@@ -48,14 +49,15 @@ pub struct Fold<S> {
 
 impl<S: AggregateStore> Fold<S> {
     /// Over a pipeline that has folded everything durable.
-    pub fn new(pipeline: Pipeline<S>, frames: Receiver<Durable>, ends: LiveEnds, merges: Sender<()>) -> Self {
-        Self { pipeline, frames, ends, merges, checkpointed_at: Moment::now(), folded_at: clock::now() }
+    pub fn new(pipeline: Pipeline<S>, frames: Receiver<Durable>, ends: LiveEnds, commits: Commits) -> Self {
+        Self { pipeline, frames, ends, commits, checkpointed_at: Moment::now(), folded_at: clock::now() }
     }
 
     /// Folds and answers until the writer has ended, then commits what waits. An error is the end of the process: the
     /// log has everything, and the next start folds it again.
     pub fn run(mut self) -> Result<()> {
         let (frames, asks) = (self.frames.clone(), self.ends.asks.clone());
+        let committed = self.commits.words().clone();
         loop {
             select! {
                 recv(frames) -> frame => match frame {
@@ -63,9 +65,10 @@ impl<S: AggregateStore> Fold<S> {
                     Err(_) => break,
                 },
                 recv(asks) -> ask => if let Ok(ask) = ask { self.answer(ask) },
+                recv(committed) -> word => self.commits.committed(&mut self.pipeline, word)?,
             }
         }
-        self.pipeline.checkpoint().context("the last checkpoint failed")
+        self.commits.finish(&mut self.pipeline)
     }
 
     fn frame(&mut self, frame: &Durable) -> Result<()> {
@@ -94,15 +97,8 @@ impl<S: AggregateStore> Fold<S> {
         // Nobody may be watching.
         let _ = self.ends.updates.send(Arc::new(update));
         let old = self.checkpointed_at.elapsed_micros() > CHECKPOINT_MICROS && self.pipeline.has_events_waiting();
-        let due = if old { self.pipeline.checkpoint().map(|()| true) } else { self.pipeline.checkpoint_if_due() };
-        if due.context("a checkpoint failed")? {
-            metrics::histogram!("adsum_checkpoint_seconds").record(begun.elapsed_seconds());
+        if self.commits.after_frame(&mut self.pipeline, old)? {
             self.checkpointed_at = Moment::now();
-            match self.merges.try_send(()) {
-                // One word is enough for whatever is due.
-                Ok(()) | Err(TrySendError::Full(())) => {}
-                Err(TrySendError::Disconnected(())) => anyhow::bail!("the merging thread has ended"),
-            }
         }
         Ok(())
     }
@@ -115,10 +111,7 @@ impl<S: AggregateStore> Fold<S> {
             pending[table.index()] = pipeline.pending_rows(*table, ask.want.range);
         }
         let (quarantined, released): (Vec<_>, Vec<Offset>) = match ask.want.quarantine {
-            true => {
-                let (quarantined, released) = pipeline.pending_quarantine();
-                (quarantined.to_vec(), released.to_vec())
-            }
+            true => pipeline.pending_quarantine(),
             false => (Vec::new(), Vec::new()),
         };
         let snapshot = Snapshot {
@@ -134,14 +127,4 @@ impl<S: AggregateStore> Fold<S> {
         // Who asked may have gone.
         let _ = ask.reply.send(snapshot);
     }
-}
-
-/// Merges what checkpoints leave, until nobody checkpoints any more.
-pub fn merge(store: &dyn AggregateStore, due: &Receiver<()>) -> Result<()> {
-    for () in due {
-        let begun = Moment::now();
-        adsum_pipeline::merge_all_due(store).context("a merge failed")?;
-        metrics::histogram!("adsum_merge_seconds").record(begun.elapsed_seconds());
-    }
-    Ok(())
 }

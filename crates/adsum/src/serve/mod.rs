@@ -19,10 +19,11 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc;
 
 use crate::clock::IntakeClock;
+use crate::commit::commits;
 use crate::config::Config;
 use crate::directory::Directory;
 use crate::live::Live;
-use crate::process::{self, Fold};
+use crate::process::Fold;
 use crate::service::Service;
 use crate::wire::Home;
 use crate::writer::{self, Queues, WriterParts};
@@ -44,7 +45,7 @@ pub fn run(home: Home, config: Arc<Config>, options: ServeOptions) -> Result<()>
     let last = last_appended(&home.log)?;
     let clock = Arc::new(IntakeClock::start(last, home.pipeline.clocks().is_in_doubt()));
     let log: Arc<dyn LogView> = Arc::from(adsum_log::EventLog::view(&home.log));
-    let Home { log: appended, pipeline, campaigns, secret, lock, .. } = home;
+    let Home { log: appended, mut pipeline, campaigns, secret, lock, .. } = home;
     let store = pipeline.store().clone();
     let queues = Queues::new();
     let (live, ends) = Live::new(pipeline.through().seq);
@@ -58,13 +59,16 @@ pub fn run(home: Home, config: Arc<Config>, options: ServeOptions) -> Result<()>
         waiting: queues.waiting,
         frames: queues.frames_out,
     };
-    let (merges_out, merges_in) = crossbeam_channel::bounded(1);
-    let fold = Fold::new(pipeline, queues.frames_in, ends, merges_out);
+    let (commits, committer, merger) = commits();
+    pipeline.merge_elsewhere();
+    let fold = Fold::new(pipeline, queues.frames_in, ends, commits);
+    let committing = store.clone();
     let (ended_out, mut ended_in) = mpsc::channel::<()>(THREADS);
     let threads = [
         spawn("writer", ended_out.clone(), move || writer::run(parts))?,
         spawn("fold", ended_out.clone(), move || fold.run())?,
-        spawn("merge", ended_out, move || process::merge(&store, &merges_in))?,
+        spawn("commit", ended_out.clone(), move || committer.run(&committing))?,
+        spawn("merge", ended_out, move || merger.run(&store))?,
     ];
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().context("no runtime")?;
     let writer = queues.writer.clone();
@@ -116,7 +120,7 @@ fn router(service: &Arc<Service>) -> Router {
         .with_state(service.clone())
 }
 
-const THREADS: usize = 3;
+const THREADS: usize = 4;
 
 type Thread = (&'static str, std::thread::JoinHandle<Result<()>>);
 
