@@ -7,9 +7,16 @@ use adsum_model::state::DedupeRecord;
 
 /// Records since the last checkpoint.
 pub(crate) struct Memtable {
-    /// Entry number plus one; 0 is an empty place. A power of two long.
-    places: Vec<u32>,
+    /// Entry number plus one in the low half, 0 in an empty place; some bits of the key in the high half, so that
+    /// another key's entry is hardly ever looked at. A power of two long.
+    places: Vec<u64>,
     entries: Vec<DedupeRecord>,
+}
+
+/// Bits of a key that choose neither its slot nor its place.
+#[inline]
+fn tag_of(key: DedupeKey) -> u64 {
+    (key.get() >> 64) as u64 & 0xFFFF_FFFF
 }
 
 impl Default for Memtable {
@@ -45,12 +52,13 @@ impl Memtable {
         loop {
             match self.places[place] {
                 0 => return None,
-                n => {
-                    let entry = &self.entries[n as usize - 1];
+                n if n >> 32 == tag_of(key) => {
+                    let entry = &self.entries[n as u32 as usize - 1];
                     if entry.key == key {
                         return Some(entry);
                     }
                 }
+                _ => {}
             }
             place = (place + 1) & (self.places.len() - 1);
         }
@@ -65,15 +73,16 @@ impl Memtable {
         loop {
             match self.places[place] {
                 0 => break,
-                n if self.entries[n as usize - 1].key == record.key => {
-                    self.entries[n as usize - 1] = record;
+                n if n >> 32 == tag_of(record.key) && self.entries[n as u32 as usize - 1].key == record.key => {
+                    self.entries[n as u32 as usize - 1] = record;
                     return;
                 }
                 _ => place = (place + 1) & (self.places.len() - 1),
             }
         }
         self.entries.push(record);
-        self.places[place] = u32::try_from(self.entries.len()).expect("a checkpoint comes long before 2^32 records");
+        let number = u32::try_from(self.entries.len()).expect("a checkpoint comes long before 2^32 records");
+        self.places[place] = tag_of(record.key) << 32 | u64::from(number);
     }
 
     fn grow(&mut self) {
@@ -85,7 +94,7 @@ impl Memtable {
             while self.places[place] != 0 {
                 place = (place + 1) & (len - 1);
             }
-            self.places[place] = i as u32 + 1;
+            self.places[place] = tag_of(self.entries[i].key) << 32 | (i as u64 + 1);
         }
     }
 

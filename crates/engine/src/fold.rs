@@ -220,6 +220,9 @@ impl Shard {
         self.hash_ahead(batches, lookups);
         for (n, &(b, i)) in lookups.mine.iter().enumerate() {
             self.prefetch_ahead(n);
+            if let Some(&(b, i)) = lookups.mine.get(n + 2 * PREFETCH_AHEAD) {
+                self.now.memtable.prefetch(batches[b as usize].events[i as usize].key);
+            }
             let batch = batches[b as usize];
             let row = &batch.events[i as usize];
             let committed = match asked.peek() {

@@ -172,6 +172,20 @@ impl SymbolCache {
         }
     }
 
+    /// Asks the processor for the place of a short text that is looked up soon.
+    #[inline(always)]
+    pub(crate) fn prefetch_short(&self, short: Short) {
+        self.short.prefetch(short);
+    }
+
+    /// Asks the processor for the content word of a symbol that is asked for soon.
+    #[inline(always)]
+    pub(crate) fn prefetch_word(&self, symbol: Symbol) {
+        if let Some(word) = self.words.get(symbol.index()) {
+            crate::short::prefetch(word);
+        }
+    }
+
     /// The symbol of the short text that begins at `start`.
     #[inline(always)]
     pub(crate) fn intern_short(&mut self, short: Short, text: &[u8], start: usize) -> Symbol {

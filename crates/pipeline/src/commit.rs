@@ -33,7 +33,8 @@ pub struct CheckpointRules {
 
 impl Default for CheckpointRules {
     fn default() -> Self {
-        Self { records_max: 1 << 20, cells_max: 1 << 20, frames_max: 4096, merges: Merges::default() }
+        // Twice as much is held at times: what is frozen, and what comes meanwhile.
+        Self { records_max: 1 << 19, cells_max: 1 << 19, frames_max: 4096, merges: Merges::default() }
     }
 }
 

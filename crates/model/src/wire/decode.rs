@@ -211,6 +211,7 @@ impl Decoder {
         let Self { keys, fields, projector, unknown, .. } = self;
         let cache = projector.cache();
         unknown.clear();
+        fields.begin_line();
         s.skip_space();
         if !s.eat(b'{') {
             return Err(no_object(s));
@@ -260,6 +261,7 @@ impl Decoder {
         if s.at != s.text.len() {
             return Err(Reject::new(RejectCode::InvalidJson, ""));
         }
+        fields.resolve(s.text, cache);
         Ok(seen & !nulls)
     }
 }

@@ -48,6 +48,10 @@ pub(super) struct Fields {
     pub added: Vec<u8>,
     /// Length of the text behind which `added` will stand.
     pub text_len: usize,
+    /// Short texts of this line whose symbols are looked up when the line is read: by then their places in the table,
+    /// which is larger than the caches, are at hand.
+    deferred: Box<[(FieldIx, Short, u32); FIELDS_MAX]>,
+    deferred_count: usize,
     /// The event types of short names, and each one's symbol.
     types: ShortTable,
     type_symbols: Vec<Symbol>,
@@ -71,14 +75,39 @@ impl Fields {
                 types.insert(name, i as u32);
             }
         }
+        let none = (FieldIx::new(0), Short::default(), 0);
+        let deferred = Box::new([none; FIELDS_MAX]);
         let slots = Box::new(std::array::from_fn(|i| Span::symbol(FieldIx::new(i), Symbol::NULL)));
-        Self { catalog, slots, added: Vec::new(), text_len: 0, types, type_symbols }
+        Self { catalog, slots, added: Vec::new(), text_len: 0, deferred, deferred_count: 0, types, type_symbols }
     }
 
     /// What was read for a field of this line.
     #[inline(always)]
     pub fn slot(&self, field: FieldIx) -> &Span {
         &self.slots[field.index() % FIELDS_MAX]
+    }
+
+    /// A line begins: nothing is deferred.
+    #[inline(always)]
+    pub fn begin_line(&mut self) {
+        self.deferred_count = 0;
+    }
+
+    /// Looks up the symbols of the line's short texts.
+    #[inline(always)]
+    pub fn resolve(&mut self, text: &[u8], cache: &mut SymbolCache) {
+        for i in 0..self.deferred_count {
+            let (field, short, start) = self.deferred[i % FIELDS_MAX];
+            let symbol = cache.intern_short(short, text, start as usize);
+            cache.prefetch_word(symbol);
+            self.slots[field.index() % FIELDS_MAX].start = symbol.get();
+        }
+    }
+
+    #[inline(always)]
+    fn defer(&mut self, field: FieldIx, short: Short, start: usize) {
+        self.deferred[self.deferred_count % FIELDS_MAX] = (field, short, start as u32);
+        self.deferred_count += 1;
     }
 
     /// Puts a value into a field's slot.
@@ -130,17 +159,16 @@ impl Fields {
     ) -> Option<Halves> {
         match target.usual {
             Usual::Symbol { len_max } => {
-                let symbol = match s.short_string() {
-                    Some((short, start)) => cache.intern_short(short, s.text, start),
-                    None => {
-                        let (start, end) = s.plain_string()?;
-                        if (end - start).wrapping_sub(1) >= len_max {
-                            return None;
-                        }
-                        cache.intern(s.text, start, end)
-                    }
-                };
-                Some((Form::Symbol, symbol.get(), 0))
+                if let Some((short, start)) = s.short_string() {
+                    cache.prefetch_short(short);
+                    self.defer(target.field, short, start);
+                    return Some((Form::Symbol, Symbol::NULL.get(), 0));
+                }
+                let (start, end) = s.plain_string()?;
+                if (end - start).wrapping_sub(1) >= len_max {
+                    return None;
+                }
+                Some((Form::Symbol, cache.intern(s.text, start, end).get(), 0))
             }
             Usual::Text { len_max } => {
                 if let Some(uuid) = s.uuid() {
