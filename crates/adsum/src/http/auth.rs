@@ -4,8 +4,6 @@
 //! Invariant: nothing that refuses says more than that the token is missing, unknown or expired; no part of it goes
 //! into an answer or a log.
 
-use std::sync::Arc;
-
 use axum::extract::{MatchedPath, Request};
 use http::{HeaderMap, HeaderValue, StatusCode, header};
 use sha2::{Digest, Sha256};
@@ -95,6 +93,8 @@ fn identify<'d>(directory: &'d Directory, headers: &HeaderMap, now_micros: i64) 
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use adsum_model::campaigns::{Campaigns, UnknownCampaign};
 
     use super::*;

@@ -214,7 +214,7 @@ mod tests {
             (format!("{get}{get}"), 2, None, Phase::Between),
             (format!("{post}{get}"), 2, None, Phase::Between),
             (format!("{chunked}{post}{chunked}{get}"), 4, None, Phase::Between),
-            (in_a_body.to_owned(), 1, None, Phase::Body),
+            (in_a_body.to_owned(), 1, None, Phase::Between),
             (post[..post.len() - 1].to_owned(), 1, None, Phase::Body),
             (both.to_owned(), 1, Some(1), Phase::Body),
             (format!("{chunked}{get}{other_way}{get}"), 3, Some(3), Phase::Body),

@@ -18,6 +18,8 @@ pub mod routes;
 pub mod server;
 pub mod settings;
 mod socket;
+#[cfg(test)]
+mod tests;
 pub mod tls;
 
 pub use access::{Principal, Role};

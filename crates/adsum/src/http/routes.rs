@@ -68,7 +68,7 @@ impl Routes {
         Ok(self.router)
     }
 
-    fn add(mut self, method: &'static str, path: &'static str, handler: MethodRouter<Arc<Service>>) -> Self {
+    pub(super) fn add(mut self, method: &'static str, path: &'static str, handler: MethodRouter<Arc<Service>>) -> Self {
         self.known.push((method, path));
         Self { router: self.router.route(path, handler), known: self.known }
     }

@@ -74,7 +74,7 @@ pub fn run(home: Home, config: Arc<Config>, options: ServeOptions) -> Result<()>
     };
     let (merges_out, merges_in) = crossbeam_channel::bounded(1);
     let fold = Fold::new(pipeline, queues.frames_in, ends, merges_out);
-    let (ended_out, mut ended_in) = mpsc::channel::<()>(THREADS);
+    let (ended_out, ended_in) = mpsc::channel::<()>(THREADS);
     let threads = [
         spawn("writer", ended_out.clone(), move || writer::run(parts))?,
         spawn("fold", ended_out.clone(), move || fold.run())?,
