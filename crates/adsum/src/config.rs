@@ -17,6 +17,8 @@ use adsum_pipeline::CheckpointRules;
 use anyhow::{Context, Result, anyhow, bail};
 use serde::Deserialize;
 
+use crate::http::settings::ServerConfig;
+
 /// The most text that may become one frame: with the chunk or the long line that goes over it, it stays below the
 /// 64 MiB that a frame of the log may have.
 const FRAME_BYTES_MAX: usize = 24 << 20;
@@ -41,6 +43,8 @@ pub struct Config {
     pub log: LogConfig,
     /// When state is committed.
     pub checkpoint: CheckpointConfig,
+    /// Sockets, requests, TLS.
+    pub server: ServerConfig,
     /// How files are read.
     pub import: ImportConfig,
     /// A sender's field names.
@@ -244,6 +248,7 @@ impl Config {
         if let Some(bytes) = config.import.frame_bytes.filter(|bytes| *bytes > FRAME_BYTES_MAX) {
             bail!("import.frame_bytes: {bytes} is more than {FRAME_BYTES_MAX}");
         }
+        config.server.check()?;
         Ok(config)
     }
 

@@ -13,6 +13,7 @@ use adsum_model::hash::Secret;
 use crate::clock::IntakeClock;
 use crate::config::Config;
 use crate::directory::Present;
+use crate::http::Guard;
 use crate::live::Live;
 use crate::writer::Writer;
 
@@ -34,6 +35,8 @@ pub struct Service {
     pub directory: Present,
     /// Reads the log: to show what was sent.
     pub log: Arc<dyn LogView>,
+    /// Rates, memory and the word to stop.
+    pub guard: Guard,
     /// The data directory.
     pub data_dir: PathBuf,
 }

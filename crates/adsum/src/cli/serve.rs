@@ -7,7 +7,7 @@ use std::sync::Arc;
 use anyhow::Result;
 
 use super::Global;
-use crate::serve::{self, ServeOptions};
+use crate::serve::{self, LogFormat, ServeOptions};
 use crate::wire::Make;
 
 /// The arguments of `serve`.
@@ -19,12 +19,24 @@ pub struct Args {
     /// The file with the admin token; made, readable by its owner alone, if it is not there.
     #[arg(long, env = "ADSUM_TOKEN_FILE", value_name = "FILE")]
     token_file: Option<PathBuf>,
+    /// How lines of the log on standard error are written.
+    #[arg(long, env = "ADSUM_LOG_FORMAT", value_enum, default_value_t, value_name = "FORMAT")]
+    log_format: LogFormat,
+    /// What is logged: a level, or levels by target, as in info,adsum::access=warn.
+    #[arg(long, env = "ADSUM_LOG", value_name = "FILTER")]
+    log: Option<String>,
 }
 
 /// Runs `adsum serve`.
 pub fn run(global: &Global, args: Args) -> Result<()> {
     let config = global.config()?;
     let home = global.open(&config, Make::IfMissing)?;
-    let options = ServeOptions { listen: args.listen, token_file: args.token_file, data_dir: global.data_dir.clone() };
+    let options = ServeOptions {
+        listen: args.listen,
+        token_file: args.token_file,
+        data_dir: global.data_dir.clone(),
+        log_format: args.log_format,
+        log_filter: args.log,
+    };
     serve::run(home, Arc::new(config), options)
 }

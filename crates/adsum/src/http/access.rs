@@ -76,6 +76,41 @@ pub struct Endpoint {
     pub access: Access,
 }
 
+/// Why a principal may not call an endpoint.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Denied {
+    /// It needs a token, and there is none.
+    NoToken,
+    /// The token's role may not.
+    Role,
+    /// The token sees one advertiser only, and the answer is about all.
+    Scope,
+}
+
+impl Endpoint {
+    /// The entry of a route.
+    pub fn find(method: &str, path: &str) -> Option<&'static Self> {
+        ENDPOINTS.iter().find(|e| e.method == method && e.path == path)
+    }
+
+    /// Whether a principal may call it.
+    pub fn decide(&self, principal: Option<&Principal>) -> Result<(), Denied> {
+        let (roles, unscoped) = match self.access {
+            Access::Public => return Ok(()),
+            Access::Roles(roles) => (roles, false),
+            Access::Unscoped(roles) => (roles, true),
+        };
+        let principal = principal.ok_or(Denied::NoToken)?;
+        if !roles.contains(&principal.role) {
+            Err(Denied::Role)
+        } else if unscoped && principal.advertiser.is_some() {
+            Err(Denied::Scope)
+        } else {
+            Ok(())
+        }
+    }
+}
+
 const fn endpoint(method: &'static str, path: &'static str, access: Access) -> Endpoint {
     Endpoint { method, path, access }
 }

@@ -4,7 +4,56 @@
 //! [`access::ENDPOINTS`]. Not here: what an interface does (collect, report, metadata).
 
 pub mod access;
+pub mod auth;
+pub mod body;
+pub mod bootstrap;
+pub mod completeness;
+mod framing;
+pub mod health;
+pub mod layers;
+pub mod metrics;
 pub mod problem;
+pub mod rates;
+pub mod routes;
+pub mod server;
+pub mod settings;
+mod socket;
+#[cfg(test)]
+mod tests;
+pub mod tls;
 
 pub use access::{Principal, Role};
+pub use body::BodyBudget;
 pub use problem::Problem;
+pub use rates::Rates;
+pub use routes::Routes;
+pub use server::Stopping;
+
+use settings::ServerConfig;
+
+/// What the server keeps for every interface.
+pub struct Guard {
+    /// How much each token and site key may send.
+    pub rates: Rates,
+    /// The memory for request bodies.
+    pub bodies: BodyBudget,
+    /// Says when the service stops: streams end then.
+    pub stopping: Stopping,
+    /// Shows the metrics.
+    pub exporter: metrics::Exporter,
+    /// Names requests.
+    pub ids: layers::RequestIds,
+}
+
+impl Guard {
+    /// By the configuration; begins to count metrics.
+    pub fn new(config: &ServerConfig, stopping: Stopping) -> anyhow::Result<Self> {
+        Ok(Self {
+            rates: Rates::new(config.auth_failures_per_second),
+            bodies: BodyBudget::new(config.body_memory_bytes),
+            stopping,
+            exporter: metrics::Exporter::install()?,
+            ids: layers::RequestIds::new()?,
+        })
+    }
+}

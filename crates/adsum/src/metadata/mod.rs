@@ -5,11 +5,10 @@
 
 use std::sync::Arc;
 
-use axum::Router;
-
+use crate::http::Routes;
 use crate::service::Service;
 
 /// The metadata's endpoints.
-pub fn router(_service: &Arc<Service>) -> Router<Arc<Service>> {
-    Router::new()
+pub fn router(_service: &Arc<Service>) -> Routes {
+    Routes::new()
 }

@@ -6,7 +6,7 @@
 use std::sync::Arc;
 
 use adsum_model::id::Offset;
-use adsum_model::ledger::LedgerCounts;
+use adsum_model::ledger::{LedgerColumn, LedgerCounts};
 use adsum_pipeline::{Executor, Pipeline, ShardSlot};
 use adsum_store::AggregateStore;
 use anyhow::Result;
@@ -86,6 +86,7 @@ impl<S: AggregateStore> Fold<S> {
         let symbols = self.pipeline.catalog().symbols();
         let counts: Vec<(String, LedgerCounts)> =
             published.counts.iter().map(|(s, c)| (symbols.text(*s).unwrap_or_default(), *c)).collect();
+        count(&counts);
         let watermark = self.pipeline.clocks().watermark();
         let update = Update {
             revision: published.revision,
@@ -127,4 +128,17 @@ impl<S: AggregateStore> Fold<S> {
         // Who asked may have gone.
         let _ = ask.reply.send(snapshot);
     }
+}
+
+/// Counts what became of a frame's events. What left quarantine is counted apart, for a counter only grows.
+fn count(counts: &[(String, LedgerCounts)]) {
+    let sum = |column| counts.iter().map(|(_, c)| c.get(column)).sum::<i64>();
+    let grow = |name, by: i64| metrics::counter!(name).increment(u64::try_from(by).unwrap_or(0));
+    grow("adsum_events_received_total", sum(LedgerColumn::Received));
+    grow("adsum_events_accepted_total", sum(LedgerColumn::Accepted));
+    grow("adsum_events_rejected_total", sum(LedgerColumn::Rejected));
+    grow("adsum_events_counted_total", sum(LedgerColumn::Counted));
+    grow("adsum_events_duplicate_total", sum(LedgerColumn::Duplicates));
+    grow("adsum_events_quarantined_total", sum(LedgerColumn::Quarantined));
+    grow("adsum_events_released_total", -sum(LedgerColumn::Quarantined));
 }

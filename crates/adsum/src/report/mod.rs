@@ -13,11 +13,10 @@ pub use window::{Granularity, TimeZone};
 
 use std::sync::Arc;
 
-use axum::Router;
-
+use crate::http::Routes;
 use crate::service::Service;
 
 /// The reports' endpoints.
-pub fn router(_service: &Arc<Service>) -> Router<Arc<Service>> {
-    Router::new()
+pub fn router(_service: &Arc<Service>) -> Routes {
+    Routes::new()
 }

@@ -4,10 +4,15 @@
 //! this order: sockets, writer, fold, merges; so what was acknowledged is in the log, and a clean end leaves nothing to
 //! fold again. A thread that fails ends the process: exit 1.
 
+mod log;
+mod signals;
+
 use std::io::{self, Write};
 use std::net::SocketAddr;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 use adsum_log::{Frame, LogView};
 use adsum_model::id::FrameSeq;
@@ -15,13 +20,17 @@ use adsum_model::time::ReceivedAt;
 use anyhow::{Context, Result, anyhow};
 use arc_swap::ArcSwap;
 use axum::Router;
-use tokio::signal::unix::{SignalKind, signal};
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
+
+pub use log::LogFormat;
 
 use crate::clock::IntakeClock;
 use crate::commit::commits;
 use crate::config::Config;
 use crate::directory::Directory;
+use crate::http::metrics::{Exporter, UPKEEP_EVERY};
+use crate::http::tls::Tls;
+use crate::http::{Guard, Stopping, bootstrap, completeness, health, layers, server};
 use crate::live::Live;
 use crate::process::Fold;
 use crate::service::Service;
@@ -37,10 +46,15 @@ pub struct ServeOptions {
     pub token_file: Option<PathBuf>,
     /// The data directory.
     pub data_dir: PathBuf,
+    /// How the process logs.
+    pub log_format: LogFormat,
+    /// What it logs.
+    pub log_filter: Option<String>,
 }
 
 /// Serves until it is told to stop.
 pub fn run(home: Home, config: Arc<Config>, options: ServeOptions) -> Result<()> {
+    log::begin(options.log_format, options.log_filter.as_deref())?;
     let catalog = home.pipeline.catalog().clone();
     let last = last_appended(&home.log)?;
     let clock = Arc::new(IntakeClock::start(last, home.pipeline.clocks().is_in_doubt()));
@@ -63,7 +77,7 @@ pub fn run(home: Home, config: Arc<Config>, options: ServeOptions) -> Result<()>
     pipeline.merge_elsewhere();
     let fold = Fold::new(pipeline, queues.frames_in, ends, commits);
     let committing = store.clone();
-    let (ended_out, mut ended_in) = mpsc::channel::<()>(THREADS);
+    let (ended_out, ended_in) = mpsc::channel::<()>(THREADS);
     let threads = [
         spawn("writer", ended_out.clone(), move || writer::run(parts))?,
         spawn("fold", ended_out.clone(), move || fold.run())?,
@@ -72,54 +86,78 @@ pub fn run(home: Home, config: Arc<Config>, options: ServeOptions) -> Result<()>
     ];
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().context("no runtime")?;
     let writer = queues.writer.clone();
-    let directory = Directory::of_configuration(campaigns);
-    let service = Arc::new(Service {
-        catalog,
-        config,
-        secret,
-        clock,
-        writer: queues.writer,
-        live,
-        directory: Arc::new(ArcSwap::from_pointee(directory)),
-        log,
-        data_dir: options.data_dir.clone(),
-    });
-    let served = runtime.block_on(async {
-        let app: Router = router(&service);
-        let listener = tokio::net::TcpListener::bind(options.listen)
-            .await
-            .with_context(|| format!("cannot listen on {}", options.listen))?;
-        let mut terminate = signal(SignalKind::terminate()).context("no signals")?;
-        let stop = async move {
-            tokio::select! {
-                _ = tokio::signal::ctrl_c() => {}
-                _ = terminate.recv() => {}
-                _ = ended_in.recv() => {}
-            }
-        };
-        writeln!(io::stdout(), "adsum listens on http://{}", listener.local_addr()?)?;
-        axum::serve(listener, app).with_graceful_shutdown(stop).await.context("the server failed")
-    });
-    drop(runtime);
+    let mut directory = Directory::of_configuration(campaigns);
+    let token_file = options.token_file.unwrap_or_else(|| options.data_dir.join("admin-token"));
+    let (stop, stopping) = Stopping::new();
+    let served = bootstrap::admit_admin(&mut directory, &token_file)
+        .and_then(|()| Guard::new(&config.server, stopping))
+        .and_then(|guard| {
+            let service = Arc::new(Service {
+                catalog,
+                config,
+                secret,
+                clock,
+                writer: queues.writer,
+                live,
+                directory: Arc::new(ArcSwap::from_pointee(directory)),
+                log,
+                guard,
+                data_dir: options.data_dir,
+            });
+            runtime.block_on(answer(service, options.listen, stop, ended_in))
+        });
     writer.stop();
     let mut result = served;
     for (name, thread) in threads {
         let ended = thread.join().unwrap_or_else(|_| Err(anyhow!("it panicked")));
         result = result.and(ended.with_context(|| format!("the {name} thread ended")));
     }
+    // Until here a second signal ends the process; what still runs is nobody's any more.
+    runtime.shutdown_timeout(LEFTOVERS);
     drop(lock);
     result
 }
 
-/// Every endpoint.
-fn router(service: &Arc<Service>) -> Router {
-    Router::new()
-        .merge(collect::router(service))
-        .merge(metadata::router(service))
-        .merge(report::router(service))
-        .with_state(service.clone())
+/// Opens the socket, says so, and serves until it is told to stop or a thread ends.
+async fn answer(
+    service: Arc<Service>,
+    listen: SocketAddr,
+    stop: watch::Sender<bool>,
+    ended: mpsc::Receiver<()>,
+) -> Result<()> {
+    let tls = service.config.server.tls.clone().map(Tls::load).transpose()?.map(Arc::new);
+    let app = router(&service)?;
+    let listener = tokio::net::TcpListener::bind(listen).await.with_context(|| format!("cannot listen on {listen}"))?;
+    signals::listen(stop, ended, tls.clone())?;
+    tokio::spawn(completeness::watch(service.live.clone()));
+    tokio::spawn(upkeep(service.guard.exporter.clone()));
+    let scheme = if tls.is_some() { "https" } else { "http" };
+    writeln!(io::stdout(), "adsum listens on {scheme}://{}", listener.local_addr()?)?;
+    let stopping = service.guard.stopping.clone();
+    server::serve(listener, app, &service.config.server, tls, stopping).await;
+    Ok(())
 }
 
+async fn upkeep(exporter: Exporter) {
+    let mut again = tokio::time::interval(UPKEEP_EVERY);
+    loop {
+        again.tick().await;
+        exporter.upkeep();
+    }
+}
+
+/// Every endpoint, and what is around each.
+fn router(service: &Arc<Service>) -> Result<Router> {
+    let routes = health::routes()
+        .merge(collect::router(service))
+        .merge(metadata::router(service))
+        .merge(report::router(service));
+    let around = axum::middleware::from_fn_with_state(service.clone(), layers::around);
+    Ok(routes.into_router()?.layer(around).with_state(service.clone()))
+}
+
+/// How long tasks that are left over may hold up the end.
+const LEFTOVERS: Duration = Duration::from_secs(1);
 const THREADS: usize = 4;
 
 type Thread = (&'static str, std::thread::JoinHandle<Result<()>>);
@@ -131,7 +169,7 @@ fn spawn(
     work: impl FnOnce() -> Result<()> + Send + 'static,
 ) -> Result<Thread> {
     let thread = std::thread::Builder::new().name(name.to_owned()).spawn(move || {
-        let result = work();
+        let result = catch_unwind(AssertUnwindSafe(work)).unwrap_or_else(|_| Err(anyhow!("it panicked")));
         if let Err(error) = &result {
             tracing::error!(thread = name, error = %format!("{error:#}"), "a thread failed; the process ends");
         }

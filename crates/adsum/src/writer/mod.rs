@@ -7,7 +7,7 @@
 mod run;
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicUsize, Ordering};
 
 use adsum_model::id::{FrameSeq, MetadataRevision, Offset};
 use adsum_model::rows::Rows;
@@ -19,6 +19,7 @@ use tokio::sync::oneshot;
 
 pub use run::{WriterParts, run};
 
+use crate::clock;
 use crate::http::Problem;
 
 /// How many pieces of work wait.
@@ -78,6 +79,8 @@ pub(crate) struct Work {
     parts: Vec<Decoded>,
     metadata: MetadataRevision,
     bytes: usize,
+    /// When it was queued.
+    queued_at: ReceivedAt,
     reply: oneshot::Sender<Result<Receipt, Refusal>>,
 }
 
@@ -100,8 +103,17 @@ pub struct Writer {
 #[derive(Default)]
 pub struct Waiting {
     bytes: AtomicUsize,
-    /// When the oldest piece of work at hand was queued, in microseconds since 1970; 0: none.
-    oldest_micros: AtomicU64,
+    /// When the oldest piece of work without an answer was queued, in microseconds since 1970; 0: there is none.
+    oldest_micros: AtomicI64,
+    /// The last frame was refused by the disk.
+    refused: AtomicBool,
+}
+
+impl Waiting {
+    /// Work was queued; it is the oldest if there was none.
+    fn begin(&self, queued_at: ReceivedAt) {
+        let _ = self.oldest_micros.compare_exchange(0, queued_at.micros(), Ordering::Relaxed, Ordering::Relaxed);
+    }
 }
 
 /// A future of a [`Receipt`].
@@ -114,10 +126,13 @@ impl Writer {
         let bytes = parts.iter().map(|p| p.batch.arena.len() + 128 * p.batch.heads.len()).sum();
         let before = self.waiting.bytes.fetch_add(bytes, Ordering::Relaxed);
         let (reply, answer) = oneshot::channel();
+        let queued_at = clock::now();
         let refused = if before > 0 && before + bytes > BYTES_WAITING_MAX {
             Some(overloaded())
         } else {
-            match self.queue.try_send(Message::Work(Work { parts, metadata, bytes, reply })) {
+            // Before the thread can have answered it.
+            self.waiting.begin(queued_at);
+            match self.queue.try_send(Message::Work(Work { parts, metadata, bytes, queued_at, reply })) {
                 Ok(()) => None,
                 Err(TrySendError::Full(_)) => Some(overloaded()),
                 Err(TrySendError::Disconnected(_)) => Some(stopping()),
@@ -153,6 +168,19 @@ impl Writer {
     /// Pieces of work that wait.
     pub fn depth(&self) -> usize {
         self.queue.len()
+    }
+
+    /// How long the oldest piece of work has waited for its answer, in microseconds.
+    pub fn oldest_age_micros(&self) -> u64 {
+        match self.waiting.oldest_micros.load(Ordering::Relaxed) {
+            0 => 0,
+            queued_at => u64::try_from(clock::now().micros() - queued_at).unwrap_or(0),
+        }
+    }
+
+    /// Whether the disk refused the last frame, ticks included.
+    pub fn is_refused(&self) -> bool {
+        self.waiting.refused.load(Ordering::Relaxed)
     }
 
     /// Bytes of records that wait.

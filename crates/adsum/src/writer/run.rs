@@ -148,6 +148,7 @@ impl<L: EventLog> Thread<L> {
     /// Makes one frame of `first` and what else waits; gives back what belongs into the next one.
     fn frame(&mut self, first: Work, work: &Receiver<Message>) -> Result<Option<Work>> {
         let metadata = first.metadata;
+        self.waiting.oldest_micros.store(first.queued_at.micros(), Ordering::Relaxed);
         let mut bytes = first.bytes;
         let mut works = vec![first];
         let mut kept = None;
@@ -171,8 +172,6 @@ impl<L: EventLog> Thread<L> {
             }
         }
         self.waiting.bytes.fetch_sub(bytes, Ordering::Relaxed);
-        metrics::gauge!("adsum_writer_queue_depth").set(work.len() as u32);
-        metrics::gauge!("adsum_writer_queue_bytes").set(self.waiting.bytes.load(Ordering::Relaxed) as u32);
         let at = self.clock.now();
         let mut parts = Vec::with_capacity(works.len() + 1);
         let change = self.clock.change();
@@ -194,6 +193,9 @@ impl<L: EventLog> Thread<L> {
             // A client that has gone still has its events counted.
             let _ = reply.send(result.clone().map(|r| Receipt { base: r.base.plus(behind), ..r }));
         }
+        // What was queued in the meantime is the oldest when its frame begins, which is at once.
+        let oldest = kept.as_ref().map_or(0, |next: &Work| next.queued_at.micros());
+        self.waiting.oldest_micros.store(oldest, Ordering::Relaxed);
         if let Some(reply) = confirm {
             self.confirm_clock(reply)?;
         }
@@ -247,6 +249,7 @@ impl<L: EventLog> Thread<L> {
                 Err(error) => {
                     // Nothing of it is in the log, so the limits have not seen it.
                     self.limits.undo();
+                    self.waiting.refused.store(true, Ordering::Relaxed);
                     metrics::counter!("adsum_log_append_refused_total").increment(1);
                     tracing::error!(%error, "the log refuses a frame");
                     return Err(Refusal::Unavailable(error.to_string()));
@@ -255,6 +258,7 @@ impl<L: EventLog> Thread<L> {
         metrics::histogram!("adsum_log_append_seconds").record(begun.elapsed_seconds());
         metrics::counter!("adsum_log_bytes_total").increment(appended.bytes);
         self.limits.settle();
+        self.waiting.refused.store(false, Ordering::Relaxed);
         let has_events = parts.iter().any(|p| !p.rows.events.is_empty());
         if has_events {
             self.ticked_at = Moment::now();
@@ -263,6 +267,7 @@ impl<L: EventLog> Thread<L> {
         let batches = parts.into_iter().map(|p| p.rows).collect();
         // The fold is behind: whoever queues work finds the queue full then. Without a fold the process is ending.
         let _ = self.frames.send(Durable { meta, batches });
+        metrics::gauge!("adsum_fold_queue_depth").set(self.frames.len() as u32);
         Ok(Receipt { seq: appended.seq, base: appended.base, appended_at: at })
     }
 }

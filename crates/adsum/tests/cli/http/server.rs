@@ -63,6 +63,13 @@ impl Answer {
         assert_eq!(self.status, status, "{}", self.text());
         self.json()
     }
+
+    /// The text of an answer that must have this status.
+    #[track_caller]
+    pub fn expect_text(&self, status: u16) -> String {
+        assert_eq!(self.status, status, "{}", self.text());
+        self.text()
+    }
 }
 
 impl Server {
@@ -101,6 +108,11 @@ impl Server {
     pub fn kill(mut self) {
         self.child.kill().unwrap();
         self.child.wait().unwrap();
+    }
+
+    /// The exit code of a process that has been told to end.
+    pub fn wait(mut self) -> Option<i32> {
+        self.child.wait().unwrap().code()
     }
 
     /// SIGTERM, and the exit code.

@@ -1,0 +1,97 @@
+//! Routes: a router that knows what is on it.
+//!
+//! Invariant: a route without an entry in [`super::access::ENDPOINTS`] keeps the service from starting, so nobody can
+//! forget to say who may call what.
+
+use std::sync::Arc;
+
+use anyhow::{Result, bail};
+use axum::Router;
+use axum::handler::Handler;
+use axum::routing::{MethodRouter, delete, get, post, put};
+
+use super::access::Endpoint;
+use crate::service::Service;
+
+/// The routes of an interface.
+#[derive(Default)]
+pub struct Routes {
+    router: Router<Arc<Service>>,
+    /// Method and path of each.
+    known: Vec<(&'static str, &'static str)>,
+}
+
+impl Routes {
+    /// None yet.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// GET, and HEAD with it.
+    #[must_use]
+    pub fn get<T: 'static>(self, path: &'static str, handler: impl Handler<T, Arc<Service>>) -> Self {
+        self.add("GET", path, get(handler))
+    }
+
+    /// POST.
+    #[must_use]
+    pub fn post<T: 'static>(self, path: &'static str, handler: impl Handler<T, Arc<Service>>) -> Self {
+        self.add("POST", path, post(handler))
+    }
+
+    /// PUT.
+    #[must_use]
+    pub fn put<T: 'static>(self, path: &'static str, handler: impl Handler<T, Arc<Service>>) -> Self {
+        self.add("PUT", path, put(handler))
+    }
+
+    /// DELETE.
+    #[must_use]
+    pub fn delete<T: 'static>(self, path: &'static str, handler: impl Handler<T, Arc<Service>>) -> Self {
+        self.add("DELETE", path, delete(handler))
+    }
+
+    /// These and those.
+    #[must_use]
+    pub fn merge(mut self, other: Self) -> Self {
+        self.known.extend(other.known);
+        Self { router: self.router.merge(other.router), known: self.known }
+    }
+
+    /// The router; an error names a route that the table of endpoints does not have.
+    pub fn into_router(self) -> Result<Router<Arc<Service>>> {
+        for (method, path) in self.known {
+            if Endpoint::find(method, path).is_none() {
+                bail!("{method} {path} is no entry of the table of endpoints: nobody has said who may call it");
+            }
+        }
+        Ok(self.router)
+    }
+
+    pub(super) fn add(mut self, method: &'static str, path: &'static str, handler: MethodRouter<Arc<Service>>) -> Self {
+        self.known.push((method, path));
+        Self { router: self.router.route(path, handler), known: self.known }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_route_without_an_entry_is_refused() {
+        let nothing = || async {};
+        let cases = [
+            (Routes::new().get("/healthz", nothing), None),
+            (Routes::new().put("/v1/ads/{id}", nothing).get("/v1/ads/{id}", nothing), None),
+            (Routes::new().post("/healthz", nothing), Some("POST /healthz")),
+            (Routes::new().get("/v1/ads/{adId}", nothing), Some("GET /v1/ads/{adId}")),
+            (Routes::new().merge(Routes::new().delete("/v1/secrets", nothing)), Some("DELETE /v1/secrets")),
+        ];
+        for (routes, named) in cases {
+            let refused = routes.into_router().err().map(|e| e.to_string());
+            assert_eq!(refused.is_some(), named.is_some());
+            assert!(refused.unwrap_or_default().starts_with(named.unwrap_or_default()));
+        }
+    }
+}
