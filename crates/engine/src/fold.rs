@@ -36,6 +36,8 @@ pub struct FrameContext {
     pub revision: Revision,
     /// The acceptance line before the frame.
     pub line: EventTime,
+    /// The live watermark before the frame: buckets that end up to it are closed.
+    pub watermark: EventTime,
     /// The limits of time.
     pub rules: Rules,
 }
@@ -414,8 +416,11 @@ impl Shard {
             });
         }
         let bucket = BucketStart::of(row.occurred_at, self.bucket_seconds);
+        // An import lives by its own clock, which closes no bucket.
+        let late =
+            !row.flags.has(RowFlags::IMPORT) && bucket.seconds() + self.bucket_seconds <= context.watermark.seconds();
         for cells in &mut self.cells {
-            cells.add(row, dimensions, bucket, &self.columns, context.revision)?;
+            cells.add(row, dimensions, (bucket, late), &self.columns, context.revision)?;
         }
         if row.user != 0 && !self.users.is_empty() {
             let coupon = self.coupons.symbol(Coupon::of(row.user));

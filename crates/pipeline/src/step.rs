@@ -139,7 +139,7 @@ impl<S: AggregateStore> Pipeline<S> {
     ) -> Result<Self, PipelineError> {
         let committed = store.committed();
         let mut limits = Limits::new(catalog.clone());
-        store.scan(DIMENSION_DAYS, adsum_store::BucketRange::ALL, &[], &[], &mut |row| {
+        store.scan(DIMENSION_DAYS, BucketRange::ALL, &[], &[], &mut |row| {
             let text = |column: usize| row.names.text(column, row.keys[column]);
             if let (Some(dimension), Some(value)) = (text(0), text(1)) {
                 limits.restore(row.bucket, dimension, value);
@@ -147,7 +147,7 @@ impl<S: AggregateStore> Pipeline<S> {
             ControlFlow::Continue(())
         })?;
         let mut currencies = Currencies::default();
-        store.scan(CAMPAIGN_CURRENCIES, adsum_store::BucketRange::ALL, &[], &[], &mut |row| {
+        store.scan(CAMPAIGN_CURRENCIES, BucketRange::ALL, &[], &[], &mut |row| {
             let text = |column: usize| row.names.text(column, row.keys[column]);
             if let (Some(campaign), Some(currency)) = (text(0), text(1)) {
                 currencies.restore(catalog.symbols(), campaign, currency);
@@ -216,6 +216,7 @@ impl<S: AggregateStore> Pipeline<S> {
             appended_at: meta.appended_at,
             revision,
             line: self.clocks.line(),
+            watermark: self.clocks.watermark(),
             rules: *self.clocks.rules(),
         };
         let mut bases = Vec::with_capacity(batches.len());
