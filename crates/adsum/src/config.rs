@@ -7,12 +7,12 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use adsum_engine::Rules;
-use adsum_model::campaigns::{CampaignSpec, Campaigns, UnknownCampaign};
+use adsum_model::campaigns::{CampaignSpec, CampaignStatus, CampaignVersion, Campaigns, UnknownCampaign};
 use adsum_model::catalog::{
     BillableType, Catalog, CatalogSpec, DedupeSpec, DimensionSource, DimensionSpec, DistinctSpec, EventTypeSpec,
     MappingSpec, NullPolicy, TimeFormat,
 };
-use adsum_model::time::parse_rfc3339;
+use adsum_model::time::{EventTime, parse_rfc3339};
 use adsum_pipeline::CheckpointRules;
 use anyhow::{Context, Result, anyhow, bail};
 use serde::Deserialize;
@@ -223,15 +223,28 @@ pub enum UnknownConfig {
 }
 
 /// A campaign.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct CampaignConfig {
+    billable: Option<String>,
+    currency: Option<String>,
+    status: Option<String>,
+    start: Option<String>,
+    end: Option<String>,
+    ads: Vec<String>,
+    /// What it changed to, from a moment on.
+    history: Vec<ChangeConfig>,
+}
+
+/// A change of a campaign; what it does not give stays.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct CampaignConfig {
-    #[serde(default)]
+pub struct ChangeConfig {
+    from: String,
     billable: Option<String>,
-    #[serde(default)]
-    currency: Option<String>,
-    #[serde(default)]
-    ads: Vec<String>,
+    status: Option<String>,
+    start: Option<String>,
+    end: Option<String>,
 }
 
 impl Config {
@@ -298,12 +311,10 @@ impl Config {
         check_currency("campaign_defaults.currency", &currency)?;
         let mut specs = Vec::new();
         for (id, c) in &self.campaigns {
-            let name = c.billable.as_deref().unwrap_or("cpm");
-            let billable = BillableType::from_name(name)
-                .ok_or_else(|| anyhow!("campaigns.{id}.billable: {name:?} is none of cpm, cpc, cpa"))?;
             let currency = c.currency.clone().unwrap_or_else(|| currency.clone());
             check_currency(&format!("campaigns.{id}.currency"), &currency)?;
-            specs.push(CampaignSpec { id: id.clone(), billable, currency, ads: c.ads.clone() });
+            let versions = c.versions(&format!("campaigns.{id}"))?;
+            specs.push(CampaignSpec { id: id.clone(), currency, versions, ads: c.ads.clone() });
         }
         let unknown = match self.campaign_defaults.unknown {
             UnknownConfig::LetThrough => UnknownCampaign::LetThrough,
@@ -334,6 +345,54 @@ impl Config {
             frames_max: self.checkpoint.frames.unwrap_or(defaults.frames_max),
             merges: defaults.merges,
         }
+    }
+}
+
+impl CampaignConfig {
+    /// Its history; `param` is its key in the file.
+    fn versions(&self, param: &str) -> Result<Vec<CampaignVersion>> {
+        let own = [&self.billable, &self.status, &self.start, &self.end];
+        let mut versions = vec![changed(CampaignVersion::always(BillableType::Cpm), param, own)?];
+        for (i, change) in self.history.iter().enumerate() {
+            let (param, before) = (format!("{param}.history.{i}"), versions[i]);
+            let given = [&change.billable, &change.status, &change.start, &change.end];
+            let valid_from = moment(&format!("{param}.from"), &change.from)?;
+            if valid_from < before.valid_from {
+                bail!("{param}.from: lies before the change above it; write changes in their order");
+            }
+            versions.push(CampaignVersion { valid_from, ..changed(before, &param, given)? });
+        }
+        Ok(versions)
+    }
+}
+
+/// A version with what is given put in its place: billable, status, start, end.
+fn changed(mut version: CampaignVersion, param: &str, given: [&Option<String>; 4]) -> Result<CampaignVersion> {
+    let [billable, status, start, end] = given;
+    if let Some(name) = billable {
+        version.billable = BillableType::from_name(name)
+            .ok_or_else(|| anyhow!("{param}.billable: {name:?} is none of cpm, cpc, cpa"))?;
+    }
+    if let Some(name) = status {
+        version.status = CampaignStatus::from_name(name)
+            .ok_or_else(|| anyhow!("{param}.status: {name:?} is none of active, paused"))?;
+    }
+    if let Some(text) = start {
+        version.start = Some(moment(&format!("{param}.start"), text)?);
+    }
+    if let Some(text) = end {
+        version.end = Some(moment(&format!("{param}.end"), text)?);
+    }
+    if version.start.zip(version.end).is_some_and(|(start, end)| start >= end) {
+        bail!("{param}.end: must lie behind the start");
+    }
+    Ok(version)
+}
+
+fn moment(param: &str, text: &str) -> Result<EventTime> {
+    match parse_rfc3339(text.as_bytes()) {
+        Ok(micros) => Ok(EventTime::from_micros(micros)),
+        Err(_) => bail!("{param}: {text:?} is no RFC 3339 moment"),
     }
 }
 
@@ -393,8 +452,7 @@ impl DedupeConfig {
         }
         let since_micros = match &self.since {
             None => i64::MIN,
-            Some(text) => parse_rfc3339(text.as_bytes())
-                .map_err(|_| anyhow!("dedupe.{index}.since: {text:?} is no RFC 3339 moment"))?,
+            Some(text) => moment(&format!("dedupe.{index}.since"), text)?.micros(),
         };
         Ok(DedupeSpec {
             sources: self.sources.clone(),

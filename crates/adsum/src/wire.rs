@@ -116,12 +116,12 @@ impl Home {
 fn check_currencies<S: AggregateStore>(pipeline: &Pipeline<S>, campaigns: &Campaigns) -> Result<()> {
     let name = |symbol| pipeline.catalog().symbols().text(symbol).unwrap_or_default();
     for (campaign, counted) in pipeline.campaign_currencies() {
-        if let Some(terms) = campaigns.terms(campaign).filter(|t| t.currency != counted) {
+        if let Some(declared) = campaigns.currency(campaign).filter(|c| *c != counted) {
             bail!(
                 "campaigns.{}.currency: the configuration says {}, but the campaign has events in {}, and a campaign's \
                  currency is fixed once it has events",
                 name(campaign),
-                name(terms.currency),
+                name(declared),
                 name(counted)
             );
         }

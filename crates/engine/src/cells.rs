@@ -19,6 +19,8 @@ pub(crate) struct Columns {
     spend: usize,
     value: usize,
     unpriced: usize,
+    out_of_flight: usize,
+    late: usize,
     /// By event type, what it is billed by.
     billed_by: Vec<Option<BillableType>>,
 }
@@ -36,6 +38,8 @@ impl Columns {
             spend: of(MetricKind::Spend),
             value: of(MetricKind::Value),
             unpriced: of(MetricKind::Unpriced),
+            out_of_flight: of(MetricKind::OutOfFlight),
+            late: of(MetricKind::Late),
             billed_by: catalog.event_types().iter().map(|t| t.billed_by).collect(),
         }
     }
@@ -116,13 +120,13 @@ impl CellTable {
         &mut self.words[at + self.key_words..at + self.cell_words]
     }
 
-    /// Adds one counted event to a rollup.
+    /// Adds one counted event to a rollup; `late`: it came after its bucket was closed.
     #[inline]
     pub fn add(
         &mut self,
         row: &EventRow,
         dimensions: &[Symbol],
-        bucket: BucketStart,
+        (bucket, late): (BucketStart, bool),
         columns: &Columns,
         revision: Revision,
     ) -> Result<(), FoldError> {
@@ -140,6 +144,12 @@ impl CellTable {
         }
         if row.value_micros != 0 {
             add(columns.value, row.value_micros)?;
+        }
+        if row.flags.has(RowFlags::OUT_OF_FLIGHT) {
+            add(columns.out_of_flight, 1)?;
+        }
+        if late {
+            add(columns.late, 1)?;
         }
         last[0] = revision.get();
         Ok(())

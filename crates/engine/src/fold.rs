@@ -35,6 +35,8 @@ pub struct FrameContext {
     pub revision: Revision,
     /// The acceptance line before the frame.
     pub line: EventTime,
+    /// The live watermark before the frame: buckets that end up to it are closed.
+    pub watermark: EventTime,
     /// The limits of time.
     pub rules: Rules,
 }
@@ -421,8 +423,11 @@ impl Shard {
             });
         }
         let bucket = BucketStart::of(row.occurred_at, self.bucket_seconds);
+        // An import lives by its own clock, which closes no bucket.
+        let late =
+            !row.flags.has(RowFlags::IMPORT) && bucket.seconds() + self.bucket_seconds <= context.watermark.seconds();
         for cells in &mut self.now.cells {
-            cells.add(row, dimensions, bucket, &self.columns, context.revision)?;
+            cells.add(row, dimensions, (bucket, late), &self.columns, context.revision)?;
         }
         if row.user != 0 && !self.now.users.is_empty() {
             let coupon = self.coupons.symbol(Coupon::of(row.user));

@@ -79,6 +79,10 @@ pub struct Stamp {
     pub folded: u64,
 }
 
+/// The bit of an event's `$flags` that says that its campaign was out of flight: paused then, or not within its start
+/// and end. Such an event counts and is billed.
+pub const OUT_OF_FLIGHT_BIT: u64 = 1;
+
 /// A record without its fields.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct RecordHead {

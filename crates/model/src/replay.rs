@@ -6,8 +6,9 @@
 use crate::campaigns::Campaigns;
 use crate::catalog::Catalog;
 use crate::id::Offset;
-use crate::record::{Form, RecordBatch, RecordHead, RecordKind, Span, Stamp};
+use crate::record::{Form, OUT_OF_FLIGHT_BIT, RecordBatch, RecordHead, RecordKind, Span, Stamp};
 use crate::symbol::Symbol;
+use crate::time::EventTime;
 
 /// Adds to `out` the replay of an event of `batch` that lies at `target`; false where the record is no event, or its
 /// campaign is unknown and such are rejected.
@@ -26,7 +27,9 @@ pub fn push_replay(
     let symbol = |field| batch.field(head, field).filter(|s| s.form == Form::Symbol).map(Span::as_symbol);
     let sent = symbol(known.campaign_id);
     let found = if sent.is_some() { None } else { symbol(known.ad_id).and_then(|ad| campaigns.of_ad(ad)) };
-    let Some(terms) = campaigns.terms(sent.or(found).unwrap_or_default()) else { return false };
+    let occurred_at = batch.field(head, known.occurred_at).map_or(0, |s| s.as_wide() as i64);
+    let campaign = sent.or(found).unwrap_or_default();
+    let Some(terms) = campaigns.terms(campaign, EventTime::from_micros(occurred_at)) else { return false };
     let stamp = Stamp {
         billable: Some(terms.billable),
         currency: terms.currency,
@@ -34,7 +37,11 @@ pub fn push_replay(
         ..head.stamp
     };
     out.begin(RecordKind::Replay, head.source, head.received_at, stamp);
-    let mut spans: Vec<Span> = batch.fields(head).to_vec();
+    // What the collector found then does not hold for today's terms.
+    let mut spans: Vec<Span> = batch.fields(head).iter().filter(|s| s.field != known.flags).copied().collect();
+    if !terms.in_flight {
+        spans.push(Span::wide(known.flags, Form::Uint, OUT_OF_FLIGHT_BIT));
+    }
     spans.push(Span::wide(known.target, Form::Uint, target.get()));
     spans.sort_by_key(|s| s.field);
     for span in spans {

@@ -14,7 +14,7 @@ use adsum_model::rows::{Control, Projector, RowFlags, Rows};
 use adsum_model::state::{QuarantineEntry, QuarantineReason};
 use adsum_model::symbol::Symbol;
 use adsum_model::time::ReceivedAt;
-use adsum_store::AggregateStore;
+use adsum_store::{AggregateStore, BucketRange};
 
 use crate::commit::{CheckpointRules, Frozen};
 use crate::currencies::Currencies;
@@ -103,7 +103,7 @@ impl<S: AggregateStore> Pipeline<S> {
     ) -> Result<Self, PipelineError> {
         let committed = store.committed();
         let mut limits = Limits::new(catalog.clone());
-        store.scan(DIMENSION_DAYS, adsum_store::BucketRange::ALL, &[], &[], &mut |row| {
+        store.scan(DIMENSION_DAYS, BucketRange::ALL, &[], &[], &mut |row| {
             let text = |column: usize| row.names.text(column, row.keys[column]);
             if let (Some(dimension), Some(value)) = (text(0), text(1)) {
                 limits.restore(row.bucket, dimension, value);
@@ -111,7 +111,7 @@ impl<S: AggregateStore> Pipeline<S> {
             ControlFlow::Continue(())
         })?;
         let mut currencies = Currencies::default();
-        store.scan(CAMPAIGN_CURRENCIES, adsum_store::BucketRange::ALL, &[], &[], &mut |row| {
+        store.scan(CAMPAIGN_CURRENCIES, BucketRange::ALL, &[], &[], &mut |row| {
             let text = |column: usize| row.names.text(column, row.keys[column]);
             if let (Some(campaign), Some(currency)) = (text(0), text(1)) {
                 currencies.restore(catalog.symbols(), campaign, currency);
@@ -181,6 +181,7 @@ impl<S: AggregateStore> Pipeline<S> {
             appended_at: meta.appended_at,
             revision,
             line: self.clocks.line(),
+            watermark: self.clocks.watermark(),
             rules: *self.clocks.rules(),
         };
         let mut bases = Vec::with_capacity(batches.len());

@@ -4,9 +4,9 @@
 //! shorter. Invariant: the same seed draws the same history. Not here: what happens then (run).
 
 use adsum_disk::Fault;
-use adsum_model::campaigns::{CampaignSpec, UnknownCampaign};
+use adsum_model::campaigns::{CampaignSpec, CampaignStatus, CampaignVersion, UnknownCampaign};
 use adsum_model::catalog::{BillableType, CatalogSpec, DedupeSpec, DimensionSource, DimensionSpec, NullPolicy};
-use adsum_model::time::{MICROS_PER_SECOND, format_utc};
+use adsum_model::time::{EventTime, MICROS_PER_SECOND, format_utc};
 use adsum_pipeline::CheckpointRules;
 use serde_json::{Map, Value, json};
 
@@ -34,8 +34,13 @@ pub enum Step {
         /// Which records of the log, whatever they are.
         any: Vec<u64>,
     },
-    /// The metadata changes: the next frames are resolved under this state.
-    Metadata(usize),
+    /// The metadata changes, which is a record: from it on, events are resolved under this state.
+    Metadata {
+        /// When.
+        at: i64,
+        /// The state.
+        state: usize,
+    },
     /// From the operation so many operations ahead on, a fault strikes.
     Fault {
         /// Operations ahead.
@@ -188,25 +193,50 @@ fn draw_setup(random: &mut Random) -> Setup {
         disorder: random.between(0, 30) * SECOND,
         idle: random.between(10, 60) * SECOND,
     };
-    let campaign = |id: &str, billable, currency: &str, ads: &[&str]| CampaignSpec {
+    let unknown = *random.pick(&[UnknownCampaign::LetThrough, UnknownCampaign::LetThrough, UnknownCampaign::Reject]);
+    let metadata = (0..4).map(|i| draw_metadata(random, unknown, if i == 1 { "EUR" } else { "USD" })).collect();
+    Setup { catalog, times, metadata }
+}
+
+/// A state of the metadata. Of the others it may differ in everything: what changes, may be dated back.
+fn draw_metadata(random: &mut Random, unknown: UnknownCampaign, c1: &str) -> Metadata {
+    let mut campaign = |id: &str, billable, currency: &str, ads: &[&str]| CampaignSpec {
         id: id.to_owned(),
-        billable,
         currency: currency.to_owned(),
+        versions: draw_versions(random, billable),
         ads: strings(ads),
     };
-    let unknown = *random.pick(&[UnknownCampaign::LetThrough, UnknownCampaign::LetThrough, UnknownCampaign::Reject]);
-    let state = |c1: &str, c2: BillableType| Metadata {
+    Metadata {
         campaigns: vec![
             campaign("c1", BillableType::Cpm, c1, &["a1", "a2"]),
-            campaign("c2", c2, "USD", &["a3"]),
+            campaign("c2", BillableType::Cpc, "USD", &["a3"]),
             campaign("c3", BillableType::Cpa, "EUR", &[]),
         ],
         default_currency: "USD".to_owned(),
         unknown,
-    };
-    let metadata =
-        vec![state("USD", BillableType::Cpc), state("EUR", BillableType::Cpc), state("USD", BillableType::Cpm)];
-    Setup { catalog, times, metadata }
+    }
+}
+
+/// A campaign's history: its first version is of this billable type, changes follow in any order.
+fn draw_versions(random: &mut Random, billable: BillableType) -> Vec<CampaignVersion> {
+    let moment = |random: &mut Random| EventTime::from_micros((BEGIN + random.between(0, 60) * 20) * SECOND);
+    let mut versions = vec![CampaignVersion::always(billable)];
+    for _ in 0..*random.pick(&[0, 0, 1, 2, 3]) {
+        versions.push(CampaignVersion {
+            valid_from: moment(random),
+            billable: *random.pick(&BillableType::ALL),
+            ..versions[0]
+        });
+    }
+    if random.percent(20) {
+        versions.remove(0);
+    }
+    for version in &mut versions {
+        version.status = *random.pick(&[CampaignStatus::Active, CampaignStatus::Active, CampaignStatus::Paused]);
+        version.start = random.percent(20).then(|| moment(random));
+        version.end = random.percent(20).then(|| moment(random));
+    }
+    versions
 }
 
 fn draw_dedupe(random: &mut Random) -> Vec<DedupeSpec> {
@@ -294,8 +324,8 @@ impl<'a> Drawer<'a> {
 
     fn step(&mut self) -> Step {
         match self.random.below(100) {
-            0..=64 => self.live(),
-            65..=71 => Step::Send { at: self.now, entries: vec![Entry::Tick { at: self.now }] },
+            0..=63 => self.live(),
+            64..=71 => Step::Send { at: self.now, entries: vec![Entry::Tick { at: self.now }] },
             72..=79 => self.import(),
             80..=87 => {
                 let draw =
@@ -304,8 +334,12 @@ impl<'a> Drawer<'a> {
                 let any = if self.random.percent(30) { draw(self.random, 2) } else { Vec::new() };
                 Step::Replay { at: self.now, held, any }
             }
-            88..=90 => Step::Metadata(self.random.below(self.setup.metadata.len() as u64) as usize),
-            91..=96 => Step::Restart(*self.random.pick(&[End::Asked, End::Killed, End::Power])),
+            88..=91 => {
+                let state = self.random.below(self.setup.metadata.len() as u64) as usize;
+                Step::Metadata { at: self.now, state }
+            }
+            92..=93 => self.doubt(),
+            94..=96 => Step::Restart(*self.random.pick(&[End::Asked, End::Killed, End::Power])),
             _ => Step::Look,
         }
     }
@@ -323,7 +357,17 @@ impl<'a> Drawer<'a> {
         if self.random.percent(10) {
             entries.push(Entry::Tick { at: self.now });
         }
+        if self.random.percent(4) {
+            entries.push(Entry::ClockDoubt { begun: self.random.percent(40), at: self.now });
+        }
         Step::Send { at: self.now, entries }
+    }
+
+    /// The clock comes into doubt or out of it, with ticks on either side.
+    fn doubt(&mut self) -> Step {
+        let (at, begun) = (self.now, self.random.percent(50));
+        let entries = vec![Entry::Tick { at: at - SECOND }, Entry::ClockDoubt { begun, at }, Entry::Tick { at }];
+        Step::Send { at, entries }
     }
 
     fn import(&mut self) -> Step {
@@ -384,13 +428,14 @@ impl<'a> Drawer<'a> {
 
     /// Makes another event of it: mostly a conflict.
     fn change(&mut self, event: &mut Map<String, Value>) {
-        match self.random.below(7) {
+        match self.random.below(8) {
             0 => event.insert("campaignId".to_owned(), json!(*self.random.pick(&["c1", "c2", "c4"]))),
             1 => event.insert("occurredAt".to_owned(), json!(self.occurred_at())),
             2 => event.insert("impressionId".to_owned(), json!(*self.random.pick(&["i1", "i2"]))),
             3 => event.insert("color".to_owned(), json!("red")),
             4 => event.insert("userAgent".to_owned(), json!("another browser: no content")),
             5 => event.insert("priceMicros".to_owned(), json!(self.random.below(5_000_000))),
+            6 => event.insert("receivedAt".to_owned(), json!("2026-01-01T00:00:02Z")),
             _ => event.insert("attributes".to_owned(), json!({ "site": "s9", "b": null, "a": [1, 2] })),
         };
     }
@@ -451,6 +496,9 @@ impl<'a> Drawer<'a> {
         }
         if random.percent(5) {
             event.insert("receivedAt".to_owned(), json!("2026-01-01T00:00:00+01:00"));
+        }
+        if random.percent(5) {
+            event.insert("edgeReceivedAt".to_owned(), json!("2026-01-01T00:00:01Z"));
         }
         event
     }

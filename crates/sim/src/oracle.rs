@@ -5,7 +5,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use adsum_model::campaigns::{CampaignSpec, UnknownCampaign};
+use adsum_model::campaigns::{CampaignSpec, CampaignStatus, CampaignVersion, UnknownCampaign};
 use adsum_model::catalog::{
     BillableType, CatalogSpec, DIMENSIONS, DedupeSpec, DimensionSource, EVENT_TYPES, MICROS_MAX_PER_EVENT, NullPolicy,
 };
@@ -37,6 +37,7 @@ struct Event {
     billable: BillableType,
     currency: String,
     foreign: bool,
+    in_flight: bool,
     price: Option<i64>,
     value: i64,
 }
@@ -64,6 +65,7 @@ pub fn recount(setup: &Setup, frames: &[SentFrame]) -> Picture {
         counted: BTreeMap::new(),
         frame_ledger: BTreeMap::new(),
         seen: NEVER,
+        closed: NEVER,
         revision: 0,
         picture: Picture {
             rollups: setup.catalog.rollups.iter().map(|_| BTreeMap::new()).collect(),
@@ -90,6 +92,8 @@ struct Oracle<'a> {
     frame_ledger: BTreeMap<String, Sums>,
     /// The largest min(occurredAt, receivedAt) of the frame.
     seen: i64,
+    /// Buckets that end up to here were closed before the frame.
+    closed: i64,
     revision: u64,
     picture: Picture,
 }
@@ -98,6 +102,7 @@ impl Oracle<'_> {
     fn frame(&mut self, revision: u64, frame: &SentFrame) {
         self.revision = revision;
         self.seen = NEVER;
+        self.closed = self.picture.watermark;
         self.frame_ledger.clear();
         for entry in &frame.entries {
             let offset = self.sent.len() as u64;
@@ -112,9 +117,16 @@ impl Oracle<'_> {
                 }
                 Entry::Tick { at } => {
                     let idle = at.saturating_sub(self.setup.times.idle);
-                    self.picture.watermark = self.picture.watermark.max(idle);
+                    if !self.picture.in_doubt {
+                        self.picture.watermark = self.picture.watermark.max(idle);
+                    }
                     self.ledger("", *at, "ticks", 1);
                 }
+                Entry::ClockDoubt { begun, at } => {
+                    self.picture.in_doubt = *begun;
+                    self.ledger("", *at, "ticks", 1);
+                }
+                Entry::Metadata { source, at } => self.ledger(source, *at, "metadata", 1),
                 Entry::Replay { target } => self.replay(*target, frame),
                 Entry::Import { source, mark: ImportMark::Progress { .. }, .. } => {
                     let frame_sums = self.frame_ledger.get(source).cloned().unwrap_or_default();
@@ -128,6 +140,9 @@ impl Oracle<'_> {
                 }
                 Entry::Import { mark: ImportMark::Begin, .. } => {}
             }
+        }
+        if self.picture.in_doubt {
+            return;
         }
         // The line judges the frames that follow; neither moves back.
         let times = &self.setup.times;
@@ -257,6 +272,9 @@ impl Oracle<'_> {
         }
         let seconds = event.occurred_at.div_euclid(1_000_000);
         let bucket = seconds - seconds.rem_euclid(i64::from(self.setup.catalog.bucket_seconds));
+        // Live events only: an import's clock closes no bucket.
+        let end = (bucket + i64::from(self.setup.catalog.bucket_seconds)) * 1_000_000;
+        let late = !event.import && end <= self.closed;
         let billed_by = EVENT_TYPES.iter().find(|t| t.name == event.event_type).and_then(|t| t.billed_by);
         let plural = plural(&self.setup.catalog, &event.event_type);
         for (rollup, names) in self.picture.rollups.iter_mut().zip(&self.setup.catalog.rollups) {
@@ -264,6 +282,8 @@ impl Oracle<'_> {
             let cell = rollup.entry((bucket, values, event.currency.clone())).or_default();
             cell.add(&plural, 1, self.revision);
             cell.add("valueMicros", event.value, self.revision);
+            cell.add("outOfFlight", i64::from(!event.in_flight), self.revision);
+            cell.add("lateEvents", i64::from(late), self.revision);
             if billed_by == Some(event.billable) {
                 cell.add("spendMicros", event.price.unwrap_or(0), self.revision);
                 cell.add("unpriced", i64::from(event.price.is_none()), self.revision);
@@ -369,11 +389,12 @@ fn read(setup: &Setup, metadata: &Metadata, source: &str, import: bool, received
     let rule = rule(&setup.catalog, source, &event_type, occurred_at);
     let key = if rule.key.is_empty() { None } else { Some(key(&rule, source, &fields, occurred_at)?) };
     let dimensions = dimensions(&setup.catalog, &fields, campaign.as_ref())?;
-    let terms = metadata.campaigns.iter().find(|c| Some(&c.id) == campaign.as_ref());
-    if terms.is_none() && metadata.unknown == UnknownCampaign::Reject {
+    let spec = metadata.campaigns.iter().find(|c| Some(&c.id) == campaign.as_ref());
+    if spec.is_none() && metadata.unknown == UnknownCampaign::Reject {
         return None;
     }
-    let currency = terms.map_or(&metadata.default_currency, |c| &c.currency).clone();
+    let currency = spec.map_or(&metadata.default_currency, |c| &c.currency).clone();
+    let version = spec.and_then(|c| version(c, occurred_at));
     Some(Event {
         source: source.to_owned(),
         import,
@@ -382,13 +403,37 @@ fn read(setup: &Setup, metadata: &Metadata, source: &str, import: bool, received
         key,
         content: content(&rule, &fields, occurred_at),
         dimensions,
-        billable: terms.map_or(BillableType::Cpm, |c| c.billable),
+        billable: version.map_or(BillableType::Cpm, |v| v.billable),
+        in_flight: version.is_none_or(|v| runs(v, occurred_at)),
         foreign: fields.get("currency").is_some_and(|c| c != currency.as_str()),
         currency,
         price: fields.get("priceMicros").and_then(Value::as_i64),
         value: fields.get("valueMicros").and_then(Value::as_i64).unwrap_or(0),
         event_type,
     })
+}
+
+/// The version with the latest beginning that does not lie behind the event, of equal ones the one declared last;
+/// before all beginnings the one that begins first.
+fn version(campaign: &CampaignSpec, occurred_at: i64) -> Option<&CampaignVersion> {
+    let mut best: Option<&CampaignVersion> = None;
+    let mut first: Option<&CampaignVersion> = None;
+    for version in &campaign.versions {
+        let from = version.valid_from.micros();
+        if from <= occurred_at && best.is_none_or(|b| from >= b.valid_from.micros()) {
+            best = Some(version);
+        }
+        if first.is_none_or(|f| from <= f.valid_from.micros()) {
+            first = Some(version);
+        }
+    }
+    best.or(first)
+}
+
+fn runs(version: &CampaignVersion, occurred_at: i64) -> bool {
+    version.status == CampaignStatus::Active
+        && version.start.is_none_or(|start| start.micros() <= occurred_at)
+        && version.end.is_none_or(|end| occurred_at < end.micros())
 }
 
 fn campaign_of_ad(metadata: &Metadata, ad: &str) -> Option<String> {

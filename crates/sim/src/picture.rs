@@ -53,6 +53,8 @@ pub struct Picture {
     pub watermark: i64,
     /// The acceptance line.
     pub line: i64,
+    /// Whether the collector's clock is in doubt.
+    pub in_doubt: bool,
 }
 
 impl Picture {
@@ -65,7 +67,8 @@ impl Picture {
         lines.extend(self.ledger.iter().map(|(key, sums)| format!("ledger {key:?} {sums:?}")));
         lines.extend(self.quarantine.iter().map(|(offset, held)| format!("quarantine {offset} {held:?}")));
         lines.extend(self.imports.iter().map(|(file, sums)| format!("import {file} {:?}", sums.metrics)));
-        lines.push(format!("watermark {} line {}", self.watermark, self.line));
+        let doubt = if self.in_doubt { " in doubt" } else { "" };
+        lines.push(format!("watermark {} line {}{doubt}", self.watermark, self.line));
         lines
     }
 

@@ -204,9 +204,10 @@ impl<S: AggregateStore> Runner<'_, S> {
                 let entries = self.targets(held, any)?;
                 self.send(SentFrame { appended_at: *at, metadata: self.metadata, entries })
             }
-            Step::Metadata(state) => {
+            Step::Metadata { at, state } => {
                 self.metadata = *state;
-                Ok(())
+                let entries = vec![Entry::Metadata { source: "console".to_owned(), at: *at }];
+                self.send(SentFrame { appended_at: *at, metadata: *state, entries })
             }
             Step::Fault { ahead, fault } => {
                 self.disk.fail_at(self.disk.operations() + ahead, *fault);

@@ -22,6 +22,20 @@ pub enum Entry {
         /// The time.
         at: i64,
     },
+    /// The metadata changed; the frame's state is the new one.
+    Metadata {
+        /// Who changed it.
+        source: String,
+        /// When.
+        at: i64,
+    },
+    /// The collector's clock is in doubt, or no more.
+    ClockDoubt {
+        /// Whether the doubt begins.
+        begun: bool,
+        /// When.
+        at: i64,
+    },
     /// A quarantined event is taken up again.
     Replay {
         /// Its offset.

@@ -177,6 +177,21 @@ impl<S: AggregateStore> Process<S> {
                     sent.push(first.clone());
                     1
                 }
+                Entry::Metadata { source, at: now } => {
+                    let source = self.catalog.symbols().intern(source.as_bytes());
+                    decoded.batch.begin(RecordKind::Metadata, source, at(*now), Stamp::default());
+                    // Which state it is, stands in the frame.
+                    decoded.batch.push_bytes(self.catalog.well_known().raw, Form::Bytes, b"{}");
+                    sent.push(first.clone());
+                    1
+                }
+                Entry::ClockDoubt { begun, at: now } => {
+                    decoded.batch.begin(RecordKind::ClockDoubt, Symbol::NULL, at(*now), Stamp::default());
+                    let code = if *begun { "begun" } else { "ended" };
+                    decoded.batch.push_bytes(self.catalog.well_known().code, Form::Text, code.as_bytes());
+                    sent.push(first.clone());
+                    1
+                }
                 Entry::Replay { target } => {
                     if self.push_replay(*target, frame.metadata, &mut decoded.batch)? {
                         sent.push(first.clone());
@@ -338,6 +353,7 @@ fn picture<S: AggregateStore>(pipeline: &Pipeline<S>) -> Result<Picture, String>
     let mut picture = Picture {
         watermark: pipeline.clocks().watermark().micros(),
         line: pipeline.clocks().line().micros(),
+        in_doubt: pipeline.clocks().is_in_doubt(),
         ..Picture::default()
     };
     let rows_of = |table: TableIx, visit: Visit<'_>| {
@@ -436,6 +452,8 @@ pub fn as_sent(entry: &Entry, sent: &[Entry], is_event: &dyn Fn(&Entry) -> bool)
         }
         Entry::Line { source, import, received_at, text } => line_text("reject", source, *import, *received_at, text),
         Entry::Tick { at } => format!("tick {at}"),
+        Entry::Metadata { source, at } => format!("metadata {source} {at} {{}}"),
+        Entry::ClockDoubt { begun, at } => format!("clock doubt {} {at}", if *begun { "begun" } else { "ended" }),
         Entry::Replay { target } => match &sent[*target as usize] {
             Entry::Line { source, import, received_at, text } => {
                 line_text(&format!("replay {target}"), source, *import, *received_at, &kept(text))
@@ -450,15 +468,17 @@ pub fn as_sent(entry: &Entry, sent: &[Entry], is_event: &dyn Fn(&Entry) -> bool)
     }
 }
 
-/// What a record keeps of a line: every field but nulls, the sender's receivedAt under its other name, one form of
-/// time.
+/// What a record keeps of a line: every field but nulls, the sender's receivedAt under its other name where that is
+/// free, one form of time.
 fn kept(line: &str) -> String {
     let Ok(Value::Object(mut fields)) = serde_json::from_str(line) else { return line.to_owned() };
     fields.retain(|_, value| !value.is_null());
-    if let Some(received) = fields.remove("receivedAt") {
-        fields.entry("edgeReceivedAt").or_insert(received);
+    if !fields.contains_key("edgeReceivedAt")
+        && let Some(received) = fields.remove("receivedAt")
+    {
+        fields.insert("edgeReceivedAt".to_owned(), received);
     }
-    for name in ["occurredAt", "edgeReceivedAt"] {
+    for name in ["occurredAt", "edgeReceivedAt", "receivedAt"] {
         let parsed = fields.get(name).and_then(Value::as_str).and_then(|t| parse_rfc3339(t.as_bytes()).ok());
         if let Some(micros) = parsed {
             fields.insert(name.to_owned(), Value::String(format_utc(micros)));

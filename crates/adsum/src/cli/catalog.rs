@@ -113,7 +113,7 @@ impl CatalogDoc {
             doc: t.doc.clone(),
         });
         let kind = |kind| match kind {
-            MetricKind::Count(_) => "count",
+            MetricKind::Count(_) | MetricKind::OutOfFlight | MetricKind::Late => "count",
             MetricKind::Spend | MetricKind::Value => "micros",
             MetricKind::Unpriced => "count of events without a price",
             MetricKind::DistinctUsers => "estimate",

@@ -356,6 +356,7 @@ fn well_known(by_name: &hashbrown::HashMap<String, FieldIx>) -> WellKnown {
         schema_version: of("schemaVersion"),
         attributes: of("attributes"),
         extra: of("$extra"),
+        flags: of("$flags"),
         code: of("$code"),
         param: of("$param"),
         raw: of("$raw"),

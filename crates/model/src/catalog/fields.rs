@@ -85,6 +85,7 @@ pub const FIELDS: &[Field] = &[
     field("schemaVersion", FieldKind::SchemaVersion, false, "Version of this schema; missing means 1."),
     field("attributes", FieldKind::Object, true, "Anything else; raw until the catalog approves a key."),
     field("$extra", FieldKind::Internal, true, "Fields that the catalog does not know, as members of one object."),
+    field("$flags", FieldKind::Internal, false, "What the collector found: bit 0, the campaign was out of flight."),
     field("$code", FieldKind::Internal, false, "Why a line was rejected, or an import ended."),
     field("$param", FieldKind::Internal, false, "The field that a rejection is about."),
     field("$raw", FieldKind::Internal, false, "The bytes that were rejected."),

@@ -26,5 +26,17 @@ pub const METRICS: &[BuiltinMetric] = &[
     metric(1, "spendMicros", MetricKind::Spend, "Sum of priceMicros over net events of the billable type."),
     metric(2, "valueMicros", MetricKind::Value, "Sum of valueMicros over net events."),
     metric(3, "unpriced", MetricKind::Unpriced, "Net events of the billable type without a price; billed as 0."),
+    metric(
+        6,
+        "outOfFlight",
+        MetricKind::OutOfFlight,
+        "Events counted of a paused campaign, or outside its start and end.",
+    ),
+    metric(
+        7,
+        "lateEvents",
+        MetricKind::Late,
+        "Live events counted after their bucket had closed; imported ones never are.",
+    ),
     metric(5, "distinctUsers", MetricKind::DistinctUsers, "Users seen, an estimate over gross events."),
 ];

@@ -124,6 +124,10 @@ pub enum MetricKind {
     Value,
     /// Billable events without a price.
     Unpriced,
+    /// Events of a campaign that was paused, or outside its start and end.
+    OutOfFlight,
+    /// Events that came after their bucket was closed.
+    Late,
     /// Estimated distinct users.
     DistinctUsers,
 }
@@ -394,6 +398,7 @@ pub struct WellKnown {
     pub schema_version: FieldIx,
     pub attributes: FieldIx,
     pub extra: FieldIx,
+    pub flags: FieldIx,
     pub code: FieldIx,
     pub param: FieldIx,
     pub raw: FieldIx,
@@ -488,7 +493,7 @@ impl Catalog {
         &self.distinct_users
     }
 
-    /// The stored columns: a count for each event type, then spend, value, unpriced.
+    /// The stored columns: a count for each event type, then the built-in metrics by id.
     pub fn columns(&self) -> &[ColumnDef] {
         &self.columns
     }

@@ -11,9 +11,9 @@ use super::reject::{Reject, RejectCode};
 use super::scan::{quote_into, unescaped};
 use super::text::has_forbidden;
 use crate::catalog::{DimensionSource, EventTypeIx, FieldIx, ID_BYTES_MAX, NullPolicy};
-use crate::record::{Form, RecordBatch, Span, Stamp};
+use crate::record::{Form, OUT_OF_FLIGHT_BIT, RecordBatch, Span, Stamp};
 use crate::symbol::Symbol;
-use crate::time::EventTime;
+use crate::time::{EventTime, format_utc};
 
 impl Decoder {
     /// Checks what needs all fields, and resolves the campaign.
@@ -48,11 +48,14 @@ impl Decoder {
         if self.check_dimensions {
             self.dimension_checks(text, present, campaign)?;
         }
-        let Some(terms) = self.campaigns.terms(campaign) else {
+        let occurred_at = EventTime::from_micros(self.fields.slot(known.occurred_at).as_wide() as i64);
+        let Some(terms) = self.campaigns.terms(campaign, occurred_at) else {
             return Err(self.fields.about(RejectCode::UnknownCampaign, known.campaign_id));
         };
         stamp.billable = Some(terms.billable);
         stamp.currency = terms.currency;
+        let flags = if terms.in_flight { 0 } else { OUT_OF_FLIGHT_BIT };
+        self.fields.put(known.flags, Form::Uint, flags as u32, 0);
         Ok(stamp)
     }
 
@@ -98,17 +101,24 @@ impl Decoder {
     #[inline(never)]
     pub(super) fn emit(&mut self, text: &[u8], mut present: u128, batch: &mut RecordBatch) -> u16 {
         let known = self.known;
+        let mut edge_twice = None;
         if present & bit(known.received_at) != 0 {
-            // The sender's own time of receipt decides nothing; it is kept under another name.
+            // The sender's own time of receipt decides nothing; it is kept under another name, or, where that is
+            // taken, among the fields that nobody knows.
+            let Span { form, start, len, .. } = *self.fields.slot(known.received_at);
             if present & bit(known.edge_received_at) == 0 {
-                let Span { form, start, len, .. } = *self.fields.slot(known.received_at);
                 self.fields.put(known.edge_received_at, form, start, len);
                 present |= bit(known.edge_received_at);
+            } else {
+                edge_twice = Some(format_utc(self.fields.slot(known.received_at).as_wide() as i64));
             }
             present &= !bit(known.received_at);
         }
-        if !self.unknown.is_empty() && self.extra(text) {
+        if (edge_twice.is_some() || !self.unknown.is_empty()) && self.extra(text, edge_twice) {
             present |= bit(known.extra);
+        }
+        if self.fields.slot(known.flags).as_wide() != 0 {
+            present |= bit(known.flags);
         }
         let mut count = 0;
         for (mut bits, first) in [(present as u64, 0), ((present >> 64) as u64, 64)] {
@@ -123,12 +133,17 @@ impl Decoder {
         count as u16
     }
 
-    /// Writes the unknown members as one object, keys sorted; false where all of them are null.
-    fn extra(&mut self, text: &[u8]) -> bool {
-        let mut all: Vec<(Cow<'_, [u8]>, std::ops::Range<usize>)> = (self.unknown.iter())
+    /// Writes the unknown members as one object, keys sorted, and with them the receivedAt that has no other place;
+    /// false where all of them are null.
+    fn extra(&mut self, text: &[u8], received_at: Option<String>) -> bool {
+        let mut all: Vec<(Cow<'_, [u8]>, Cow<'_, [u8]>)> = (self.unknown.iter())
             .filter(|(_, value)| !value.is_empty())
-            .map(|(key, value)| (unescaped(text, *key), value.clone()))
+            .map(|(key, value)| (unescaped(text, *key), Cow::Borrowed(&text[value.clone()])))
             .collect();
+        if let Some(at) = received_at {
+            let name = &self.catalog.field(self.known.received_at).name;
+            all.push((Cow::Borrowed(name.as_bytes()), Cow::Owned(format!("\"{at}\"").into_bytes())));
+        }
         if all.is_empty() {
             return false;
         }
@@ -139,7 +154,7 @@ impl Decoder {
             added.push(if i == 0 { b'{' } else { b',' });
             quote_into(&name, added);
             added.push(b':');
-            added.extend_from_slice(&text[value]);
+            added.extend_from_slice(&value);
         }
         added.push(b'}');
         let len = added.len() - start;

@@ -229,7 +229,7 @@ fn a_catalog_is_in_one_order_however_it_was_declared() {
     assert!(dimensions.windows(2).all(|w| w[0].0 < w[1].0));
     assert!(fields.windows(2).all(|w| w[0].0 < w[1].0));
     let ids: Vec<u16> = columns.iter().map(|(id, _)| *id).collect();
-    assert_eq!(ids, [1001, 1002, 1003, 2000, 2001, 1, 2, 3]);
+    assert_eq!(ids, [1001, 1002, 1003, 2000, 2001, 1, 2, 3, 6, 7]);
     let as_declared = shape(&spec);
     spec.dimensions.reverse();
     spec.event_types.reverse();

@@ -4,7 +4,7 @@
 
 use std::sync::Arc;
 
-use adsum_model::campaigns::{CampaignSpec, Campaigns, UnknownCampaign};
+use adsum_model::campaigns::{CampaignSpec, CampaignVersion, Campaigns, UnknownCampaign};
 use adsum_model::catalog::{
     BillableType, Catalog, CatalogError, CatalogSpec, DedupeSpec, DimensionSource, DimensionSpec, MappingSpec,
     NullPolicy, TimeFormat,
@@ -134,12 +134,13 @@ impl std::fmt::Display for Facts {
     }
 }
 
-const FLAGS: [(RowFlags, &str); 5] = [
+const FLAGS: [(RowFlags, &str); 6] = [
     (RowFlags::PRICED, "priced"),
     (RowFlags::FOREIGN, "foreign"),
     (RowFlags::IMPORT, "import"),
     (RowFlags::NO_DEDUPE, "no_dedupe"),
     (RowFlags::REPLAY, "replay"),
+    (RowFlags::OUT_OF_FLIGHT, "out_of_flight"),
 ];
 
 impl Door {
@@ -261,7 +262,8 @@ pub fn names(list: &[&str]) -> Vec<String> {
 }
 
 pub fn campaign(id: &str, billable: BillableType, currency: &str, ads: &[&str]) -> CampaignSpec {
-    CampaignSpec { id: id.to_owned(), billable, currency: currency.to_owned(), ads: names(ads) }
+    let versions = vec![CampaignVersion::always(billable)];
+    CampaignSpec { id: id.to_owned(), currency: currency.to_owned(), versions, ads: names(ads) }
 }
 
 /// A user's dimension; `attributes.x` takes it from there.

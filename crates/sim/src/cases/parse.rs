@@ -6,15 +6,17 @@
 //! Settings: `times future=300 horizon=3600 disorder=60 idle=120` (seconds), `bucket_seconds 10`, `rollup campaignId
 //! country`, `required eventType occurredAt`, `type view id=1000 plural=views`, `dimension section id=1000 field=section
 //! limit=2 nulls=reject`, `dedupe sources=web types=click group=g key=eventId bucket=10 content=adId since=<time>`,
-//! `dedupe off sources=app`, `currency USD`, `unknown reject`, `campaign c1 cpc USD ads=a1,a2`.
+//! `dedupe off sources=app`, `currency USD`, `unknown reject`, `campaign c1 cpc USD ads=a1,a2
+//! status=paused start=<time> end=<time>`, `version c1 cpm from=<time> status=active` (one more of its history).
 //! What happens: `live <source> at <time>`, `also live <source> at <time>` (in the same frame), `import <source> at
-//! <time>` (a whole run), `tick <time>`, `replay <offset>... at <time>`, `campaign ...` (it changes), `restart`.
+//! <time>` (a whole run), `tick <time>`, `replay <offset>... at <time>`, `campaign ...` and `version ...` (it changes;
+//! with `at <time>` behind it the change is a record), `doubt begun|ended at <time>`, `restart`.
 
-use adsum_model::campaigns::{CampaignSpec, UnknownCampaign};
+use adsum_model::campaigns::{CampaignSpec, CampaignStatus, CampaignVersion, UnknownCampaign};
 use adsum_model::catalog::{
     BillableType, CatalogSpec, DedupeSpec, DimensionSource, DimensionSpec, EventTypeSpec, NullPolicy,
 };
-use adsum_model::time::{MICROS_PER_SECOND, parse_rfc3339};
+use adsum_model::time::{EventTime, MICROS_PER_SECOND, parse_rfc3339};
 
 use super::Action;
 use crate::sent::{Entry, ImportMark, SentFrame};
@@ -64,6 +66,21 @@ impl<'a> Words<'a> {
 
 fn time(text: &str) -> Result<i64, String> {
     parse_rfc3339(text.as_bytes()).map_err(|e| format!("{text} is no time: {e:?}"))
+}
+
+/// A version of a campaign, by the named words of its line.
+fn version(billable: &str, words: &Words<'_>) -> Result<CampaignVersion, String> {
+    let billable = BillableType::from_name(billable).ok_or_else(|| format!("{billable} is no billable type"))?;
+    let moment = |name| words.named(name).map(|t| time(t).map(EventTime::from_micros)).transpose();
+    let status = words.named("status").unwrap_or(CampaignStatus::Active.name());
+    let always = CampaignVersion::always(billable);
+    Ok(CampaignVersion {
+        valid_from: moment("from")?.unwrap_or(always.valid_from),
+        status: CampaignStatus::from_name(status).ok_or_else(|| format!("{status} is no status"))?,
+        start: moment("start")?,
+        end: moment("end")?,
+        ..always
+    })
 }
 
 impl Case {
@@ -190,28 +207,58 @@ impl Reader {
                 self.actions.push(Action::Restart);
                 Ok(())
             }
-            ["campaign", id, billable, currency] => {
+            ["campaign", id, billable, currency, ref at @ ..] => {
+                let versions = vec![version(billable, &words)?];
+                let (id, currency, ads) = (id.to_owned(), currency.to_owned(), words.list("ads"));
+                self.change(at, |campaigns| {
+                    campaigns.retain(|c| c.id != id);
+                    campaigns.push(CampaignSpec { id, currency, versions, ads });
+                    Ok(())
+                })
+            }
+            ["version", id, billable, ref at @ ..] => {
+                let version = version(billable, &words)?;
+                self.change(at, |campaigns| {
+                    let campaign =
+                        campaigns.iter_mut().find(|c| c.id == id).ok_or_else(|| format!("no campaign {id}"))?;
+                    campaign.versions.push(version);
+                    Ok(())
+                })
+            }
+            ["doubt", word @ ("begun" | "ended"), "at", at] => {
                 self.end_frame();
-                self.campaign(id, billable, currency, words.list("ads"))
+                let at = time(at)?;
+                self.push(vec![Entry::ClockDoubt { begun: word == "begun", at }], at);
+                Ok(())
             }
             _ if self.actions.is_empty() && self.intake.is_none() => self.setting(&words),
             _ => Err(format!("{line:?} is nothing that happens")),
         }
     }
 
-    /// A campaign, or what it changes to: then frames that follow are resolved under a new state of the metadata.
-    fn campaign(&mut self, id: &str, billable: &str, currency: &str, ads: Vec<String>) -> Result<(), String> {
-        let billable = BillableType::from_name(billable).ok_or_else(|| format!("{billable} is no billable type"))?;
-        let spec = CampaignSpec { id: id.to_owned(), billable, currency: currency.to_owned(), ads };
+    /// Declares campaigns, or changes them: then what follows is resolved under a new state of the metadata. `at` says
+    /// when, where the change is a record of its own.
+    fn change(
+        &mut self,
+        at: &[&str],
+        change: impl FnOnce(&mut Vec<CampaignSpec>) -> Result<(), String>,
+    ) -> Result<(), String> {
+        self.end_frame();
         if !self.actions.is_empty() {
             let latest = self.setup.metadata[self.setup.metadata.len() - 1].clone();
             self.setup.metadata.push(latest);
         }
         let last = self.setup.metadata.len() - 1;
-        let campaigns = &mut self.setup.metadata[last].campaigns;
-        campaigns.retain(|c| c.id != id);
-        campaigns.push(spec);
-        Ok(())
+        change(&mut self.setup.metadata[last].campaigns)?;
+        match at {
+            [] => Ok(()),
+            ["at", at] => {
+                let at = time(at)?;
+                self.push(vec![Entry::Metadata { source: "console".to_owned(), at }], at);
+                Ok(())
+            }
+            _ => Err(format!("{at:?} says no time")),
+        }
     }
 
     fn setting(&mut self, words: &Words<'_>) -> Result<(), String> {

@@ -54,8 +54,12 @@ pub(crate) fn text(
         rows.push(vec![offset.to_string(), held.reason.clone(), moment(held.received_at), why]);
     }
     table("quarantine", &rows, &mut out);
-    let clock =
+    let mut clock =
         vec![vec!["watermark".to_owned(), "line".to_owned()], vec![moment(picture.watermark), moment(picture.line)]];
+    if picture.in_doubt {
+        clock[0].push("doubt".to_owned());
+        clock[1].push("yes".to_owned());
+    }
     table("clock", &clock, &mut out);
     Ok(out)
 }

@@ -50,6 +50,10 @@ fn a_line_that_means_nothing_is_named() {
         ("tick 2026-11-21T10:00:00Z\nrollup country", "line 2: \"rollup country\" is nothing that happens"),
         ("replay one at 2026-11-21T10:00:00Z", "line 1: one is no offset"),
         ("campaign c1 cpx USD", "line 1: cpx is no billable type"),
+        ("campaign c1 cpc USD status=on", "line 1: on is no status"),
+        ("campaign c1 cpc USD noon", "line 1: [\"noon\"] says no time"),
+        ("version c1 cpc", "line 1: no campaign c1"),
+        ("doubt felt at 2026-11-21T10:00:00Z", "line 1: [\"doubt\", \"felt\", \"at\""),
     ] {
         let error = Case::parse(text).unwrap_err();
         assert!(error.starts_with(want), "{text}: {error}");

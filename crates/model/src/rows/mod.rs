@@ -3,16 +3,20 @@
 //! A [`Projector`] makes rows from records, the same way whether the record was just decoded or comes out of the
 //! log after a crash. Invariant: a row is a pure function of record, catalog and secret.
 
+mod control;
+
 use std::borrow::Cow;
 use std::sync::Arc;
 
 use crate::catalog::{BillableType, Catalog, DimensionIx, DimensionSource, EventTypeIx, FieldDef, FieldIx, NullPolicy};
 use crate::hash::{ContentHasher, HashValue, KeyHasher, Secret, name_word};
 use crate::id::{ContentHash, DedupeKey, Offset};
-use crate::record::{Form, RecordBatch, RecordHead, RecordKind, Span, Stream};
+use crate::record::{Form, OUT_OF_FLIGHT_BIT, RecordBatch, RecordHead, RecordKind, Span, Stream};
 use crate::symbol::{Symbol, SymbolCache};
 use crate::time::{EventTime, MICROS_PER_SECOND, ReceivedAt};
 use crate::wire::{attribute_text, canonical_json, format_uuid, json_word, members};
+
+pub use control::Control;
 
 /// Facts about a row that are yes or no.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -75,56 +79,6 @@ pub struct EventRow {
     pub billable: BillableType,
     /// Its flags.
     pub flags: RowFlags,
-}
-
-/// A record that is no event, as the engine sees it.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Control {
-    /// A line failed validation.
-    Reject {
-        /// Its source.
-        source: Symbol,
-        /// When it was taken in.
-        received_at: ReceivedAt,
-    },
-    /// Time passes.
-    Tick {
-        /// The collector's time.
-        at: ReceivedAt,
-    },
-    /// The metadata changed.
-    Metadata {
-        /// Who changed it.
-        source: Symbol,
-        /// When.
-        received_at: ReceivedAt,
-    },
-    /// The collector's clock is in doubt, or no more.
-    ClockDoubt {
-        /// Whether the doubt begins.
-        begun: bool,
-        /// The collector's time.
-        at: ReceivedAt,
-    },
-    /// An import run begins.
-    ImportBegin {
-        /// Its source.
-        source: String,
-        /// The run.
-        run: String,
-    },
-    /// The events of this frame come from this place of this file.
-    ImportProgress {
-        /// Where the file was read to.
-        file: crate::state::ImportFile,
-    },
-    /// An import run ends.
-    ImportEnd {
-        /// Its source.
-        source: String,
-        /// The run.
-        run: String,
-    },
 }
 
 /// The rows of one batch.
@@ -204,6 +158,7 @@ enum Role {
     Currency,
     User,
     Target,
+    Flags,
     Attributes,
     Extra,
 }
@@ -229,6 +184,7 @@ fn field_plans(catalog: &Catalog) -> Vec<FieldPlan> {
         (known.currency, Role::Currency),
         (known.user_id, Role::User),
         (known.target, Role::Target),
+        (known.flags, Role::Flags),
         (known.attributes, Role::Attributes),
         (known.extra, Role::Extra),
     ];
@@ -317,25 +273,10 @@ impl Projector {
 
     /// Makes the row of one record.
     pub(crate) fn project(&mut self, view: View<'_>, spans: &[Span], head: &RecordHead, ordinal: u32, rows: &mut Rows) {
-        match head.kind {
-            RecordKind::Event | RecordKind::Replay => self.project_event(view, spans, head, ordinal, rows),
-            RecordKind::Reject => {
-                let control = Control::Reject { source: head.source, received_at: head.received_at };
-                rows.controls.push((ordinal, control));
-            }
-            RecordKind::Tick => rows.controls.push((ordinal, Control::Tick { at: head.received_at })),
-            RecordKind::Metadata => {
-                let control = Control::Metadata { source: head.source, received_at: head.received_at };
-                rows.controls.push((ordinal, control));
-            }
-            RecordKind::ClockDoubt => {
-                let begun = self.text(view, spans, self.catalog.well_known().code) == "begun";
-                rows.controls.push((ordinal, Control::ClockDoubt { begun, at: head.received_at }));
-            }
-            RecordKind::ImportBegin | RecordKind::ImportProgress | RecordKind::ImportEnd => {
-                let control = self.import_control(view, spans, head);
-                rows.controls.push((ordinal, control));
-            }
+        if matches!(head.kind, RecordKind::Event | RecordKind::Replay) {
+            self.project_event(view, spans, head, ordinal, rows);
+        } else if let Some(control) = self.control(view, spans, head) {
+            rows.controls.push((ordinal, control));
         }
     }
 
@@ -397,6 +338,7 @@ impl Projector {
                 Role::Currency => row.flags.set(RowFlags::FOREIGN, span.as_symbol() != head.stamp.currency),
                 Role::User => row.user = word,
                 Role::Target => row.target = Offset::new(span.as_wide()),
+                Role::Flags => row.flags.set(RowFlags::OUT_OF_FLIGHT, span.as_wide() & OUT_OF_FLIGHT_BIT != 0),
                 Role::Attributes => attributes = Some(*span),
                 Role::Extra => extra = Some(*span),
             }
@@ -519,7 +461,12 @@ impl Projector {
             }
         }
         let object = view.get(extra.range());
+        let received_at = &catalog.field(catalog.well_known().received_at).name;
         for (name, range) in members(object).unwrap_or_default() {
+            // Two senders' times of receipt make no other event.
+            if *name == *received_at.as_bytes() {
+                continue;
+            }
             let Some((letter, word)) = json_word(&object[range]) else { continue };
             let name_word = name_word(&String::from_utf8_lossy(&name), letter);
             words.push((name, name_word, word));
@@ -541,41 +488,6 @@ impl Projector {
             {
                 dimensions[i] = self.cache.intern(&text, 0, text.len());
             }
-        }
-    }
-
-    /// The text of a field; empty without it.
-    fn text(&self, view: View<'_>, spans: &[Span], field: FieldIx) -> String {
-        let Some(span) = spans.iter().find(|s| s.field == field) else { return String::new() };
-        match span.form {
-            Form::Uuid => view.with_uuid(span, |text| String::from_utf8_lossy(text).into_owned()),
-            Form::Symbol => self.cache.symbols().text(span.as_symbol()).unwrap_or_default(),
-            _ => String::from_utf8_lossy(view.get(span.range())).into_owned(),
-        }
-    }
-
-    fn import_control(&mut self, view: View<'_>, spans: &[Span], head: &RecordHead) -> Control {
-        let known = *self.catalog.well_known();
-        let text = |field: FieldIx| self.text(view, spans, field);
-        let number = |field: FieldIx| spans.iter().find(|s| s.field == field).map_or(0, Span::as_wide);
-        let source = self.cache.symbols().text(head.source).unwrap_or_default();
-        let run = text(known.run);
-        match head.kind {
-            RecordKind::ImportBegin => Control::ImportBegin { source, run },
-            RecordKind::ImportEnd => Control::ImportEnd { source, run },
-            _ => Control::ImportProgress {
-                file: crate::state::ImportFile {
-                    run,
-                    source,
-                    path: text(known.path),
-                    size: number(known.size),
-                    head: number(known.head),
-                    position: number(known.position),
-                    line: number(known.line),
-                    finished: text(known.code) == "finished",
-                    figures: Vec::new(),
-                },
-            },
         }
     }
 }
