@@ -9,6 +9,7 @@ use std::sync::Arc;
 use adsum_log::LogView;
 use adsum_model::catalog::Catalog;
 use adsum_model::hash::Secret;
+use tokio::sync::watch;
 
 use crate::clock::IntakeClock;
 use crate::config::Config;
@@ -36,4 +37,6 @@ pub struct Service {
     pub log: Arc<dyn LogView>,
     /// The data directory.
     pub data_dir: PathBuf,
+    /// Turns true when the service stops: whoever holds a connection open without end lets go of it then.
+    pub stopping: watch::Receiver<bool>,
 }

@@ -16,7 +16,7 @@ use anyhow::{Context, Result, anyhow};
 use arc_swap::ArcSwap;
 use axum::Router;
 use tokio::signal::unix::{SignalKind, signal};
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 
 use crate::clock::IntakeClock;
 use crate::config::Config;
@@ -68,6 +68,7 @@ pub fn run(home: Home, config: Arc<Config>, options: ServeOptions) -> Result<()>
     ];
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().context("no runtime")?;
     let writer = queues.writer.clone();
+    let (stopping_out, stopping) = watch::channel(false);
     let directory = Directory::of_configuration(campaigns);
     let service = Arc::new(Service {
         catalog,
@@ -79,6 +80,7 @@ pub fn run(home: Home, config: Arc<Config>, options: ServeOptions) -> Result<()>
         directory: Arc::new(ArcSwap::from_pointee(directory)),
         log,
         data_dir: options.data_dir.clone(),
+        stopping,
     });
     let served = runtime.block_on(async {
         let app: Router = router(&service);
@@ -92,6 +94,7 @@ pub fn run(home: Home, config: Arc<Config>, options: ServeOptions) -> Result<()>
                 _ = terminate.recv() => {}
                 _ = ended_in.recv() => {}
             }
+            stopping_out.send_replace(true);
         };
         writeln!(io::stdout(), "adsum listens on http://{}", listener.local_addr()?)?;
         axum::serve(listener, app).with_graceful_shutdown(stop).await.context("the server failed")
@@ -113,7 +116,14 @@ fn router(service: &Arc<Service>) -> Router {
         .merge(collect::router(service))
         .merge(metadata::router(service))
         .merge(report::router(service))
+        .layer(axum::Extension(anybody())) // until authentication
         .with_state(service.clone())
+}
+
+/// Whose every request is, until authentication.
+fn anybody() -> crate::http::Principal {
+    let role = crate::http::Role::Admin;
+    crate::http::Principal { token_id: "".into(), role, source: "".into(), advertiser: None }
 }
 
 const THREADS: usize = 3;
