@@ -146,7 +146,10 @@ fn lock(dir: &Path) -> Result<File> {
     match file.try_lock() {
         Ok(()) => Ok(file),
         Err(fs::TryLockError::WouldBlock) => {
-            bail!("{} is in use by another adsum process: a data directory has one owner", dir.display())
+            bail!(
+                "{} is in use by another adsum process: a data directory has one owner; ask a server by --url",
+                dir.display()
+            )
         }
         Err(fs::TryLockError::Error(error)) => Err(error).with_context(|| format!("cannot lock {}", path.display())),
     }

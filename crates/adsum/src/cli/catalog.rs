@@ -3,11 +3,10 @@
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
-use adsum_model::catalog::{Catalog, DimensionSource, FieldKind, MetricKind, NullPolicy};
 use anyhow::{Context, Result, bail};
-use serde::{Deserialize, Serialize};
 
 use super::Global;
+use crate::catalog_doc::CatalogDoc;
 use crate::config::Config;
 use crate::report::Format;
 
@@ -25,190 +24,50 @@ pub enum Args {
     },
 }
 
-/// A catalog as it is shown and compared: version 1 of this form.
-#[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct CatalogDoc {
-    schema_versions: Vec<u32>,
-    bucket_seconds: i64,
-    dimensions: Vec<DimensionDoc>,
-    event_types: Vec<EventTypeDoc>,
-    metrics: Vec<MetricDoc>,
-    rollups: Vec<Vec<String>>,
-    distinct_users: Vec<DistinctDoc>,
-    fields: Vec<FieldDoc>,
+/// Reads a catalog: of a configuration, or as it was shown.
+fn read(path: &Path) -> Result<CatalogDoc> {
+    if path.extension().is_some_and(|e| e == "toml") {
+        return Ok(CatalogDoc::of(&Config::load(Some(path))?.catalog()?));
+    }
+    let text = std::fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
+    serde_json::from_str(&text).with_context(|| format!("{} is no catalog", path.display()))
 }
 
-#[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct DimensionDoc {
-    id: u16,
-    name: String,
-    from: String,
-    nulls: String,
-    limit: u32,
-    doc: String,
-    example: String,
-}
-
-#[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct EventTypeDoc {
-    id: u16,
-    name: String,
-    plural: String,
-    required: Vec<String>,
-    doc: String,
-}
-
-#[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
-struct MetricDoc {
-    id: u16,
-    name: String,
-    kind: String,
-}
-
-#[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct DistinctDoc {
-    by: Vec<String>,
-    window_seconds: i64,
-}
-
-#[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
-struct FieldDoc {
-    name: String,
-    #[serde(rename = "type")]
-    kind: String,
-    content: bool,
-    doc: String,
-}
-
-/// The schema versions that the decoder takes.
-const SCHEMA_VERSIONS: [u32; 1] = [1];
-
-impl CatalogDoc {
-    fn of(catalog: &Catalog) -> Self {
-        let dimensions = catalog.dimensions().iter().map(|d| DimensionDoc {
-            id: d.id,
-            name: d.name.clone(),
-            from: match &d.source {
-                DimensionSource::Field(f) => f.clone(),
-                DimensionSource::Attribute(a) => format!("attributes.{a}"),
-            },
-            nulls: match &d.nulls {
-                NullPolicy::Keep => "keep".to_owned(),
-                NullPolicy::Reject => "reject".to_owned(),
-                NullPolicy::Replace(text) => format!("replace: {text}"),
-            },
-            limit: d.limit,
-            doc: d.doc.clone(),
-            example: d.example.clone(),
-        });
-        let event_types = catalog.event_types().iter().map(|t| EventTypeDoc {
-            id: t.id,
-            name: t.name.clone(),
-            plural: t.plural.clone(),
-            required: t.required.iter().map(|f| catalog.field(*f).name.clone()).collect(),
-            doc: t.doc.clone(),
-        });
-        let kind = |kind| match kind {
-            MetricKind::Count(_) | MetricKind::OutOfFlight | MetricKind::Late => "count",
-            MetricKind::Spend | MetricKind::Value => "micros",
-            MetricKind::Unpriced => "count of events without a price",
-            MetricKind::DistinctUsers => "estimate",
-        };
-        let stored = catalog.columns().iter().map(|c| (c.id, c.name.clone(), c.kind));
-        let estimated = (adsum_model::catalog::METRICS.iter())
-            .filter(|m| m.kind == MetricKind::DistinctUsers)
-            .map(|m| (m.id, m.name.to_owned(), m.kind));
-        let metrics = (stored.chain(estimated)).map(|(id, name, k)| MetricDoc { id, name, kind: kind(k).to_owned() });
-        let fields = catalog.fields().iter().filter(|f| f.kind != FieldKind::Internal).map(|f| FieldDoc {
-            name: f.name.clone(),
-            kind: match f.kind {
-                FieldKind::Text { .. } => "text",
-                FieldKind::EventType => "event type",
-                FieldKind::Time => "time",
-                FieldKind::Uint { .. } => "unsigned integer",
-                FieldKind::Int => "integer",
-                FieldKind::Number => "number",
-                FieldKind::Currency => "currency",
-                FieldKind::Object => "object",
-                FieldKind::Any => "any",
-                FieldKind::SchemaVersion => "schema version",
-                FieldKind::Internal => "internal",
-            }
-            .to_owned(),
-            content: f.content,
-            doc: f.doc.clone(),
-        });
-        Self {
-            schema_versions: SCHEMA_VERSIONS.to_vec(),
-            bucket_seconds: catalog.bucket_seconds(),
-            dimensions: dimensions.collect(),
-            event_types: event_types.collect(),
-            metrics: metrics.collect(),
-            rollups: (catalog.rollups().iter())
-                .map(|r| catalog.names(&r.dimensions).into_iter().map(str::to_owned).collect())
-                .collect(),
-            distinct_users: (catalog.distinct_users().iter())
-                .map(|d| DistinctDoc {
-                    by: catalog.names(&d.dimensions).into_iter().map(str::to_owned).collect(),
-                    window_seconds: d.window_seconds,
-                })
-                .collect(),
-            fields: fields.collect(),
+/// What `new` breaks of `old`.
+fn broken_by(old: &CatalogDoc, new: &CatalogDoc) -> Vec<String> {
+    let mut broken = Vec::new();
+    for version in &old.schema_versions {
+        if !new.schema_versions.contains(version) {
+            broken.push(format!("schema version {version} is dropped"));
         }
     }
-
-    fn read(path: &Path) -> Result<Self> {
-        if path.extension().is_some_and(|e| e == "toml") {
-            return Ok(Self::of(&Config::load(Some(path))?.catalog()?));
-        }
-        let text = std::fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
-        serde_json::from_str(&text).with_context(|| format!("{} is no catalog", path.display()))
+    if old.bucket_seconds != new.bucket_seconds {
+        broken.push(format!("bucket_seconds changes from {} to {}", old.bucket_seconds, new.bucket_seconds));
     }
-
-    /// What `new` breaks of `self`.
-    fn broken_by(&self, new: &Self) -> Vec<String> {
-        let mut broken = Vec::new();
-        for version in &self.schema_versions {
-            if !new.schema_versions.contains(version) {
-                broken.push(format!("schema version {version} is dropped"));
+    let dimensions = |doc: &CatalogDoc| -> Vec<(u16, String, String)> {
+        doc.dimensions.iter().map(|d| (d.id, d.name.clone(), d.from.clone())).collect()
+    };
+    ids("dimension", &dimensions(old), &dimensions(new), &mut broken);
+    let types = |doc: &CatalogDoc| -> Vec<(u16, String, String)> {
+        doc.event_types.iter().map(|t| (t.id, t.name.clone(), t.plural.clone())).collect()
+    };
+    ids("event type", &types(old), &types(new), &mut broken);
+    let metrics = |doc: &CatalogDoc| -> Vec<(u16, String, String)> {
+        doc.metrics.iter().map(|m| (m.id, m.name.clone(), m.kind.clone())).collect()
+    };
+    ids("metric", &metrics(old), &metrics(new), &mut broken);
+    for field in &old.fields {
+        match new.fields.iter().find(|f| f.name == field.name) {
+            Some(same) if same.kind != field.kind => {
+                broken.push(format!("field {} changes from {} to {}", field.name, field.kind, same.kind));
             }
-        }
-        if self.bucket_seconds != new.bucket_seconds {
-            let (old, new) = (self.bucket_seconds, new.bucket_seconds);
-            broken.push(format!("bucket_seconds changes from {old} to {new}"));
-        }
-        let dimensions = |doc: &Self| -> Vec<(u16, String, String)> {
-            doc.dimensions.iter().map(|d| (d.id, d.name.clone(), d.from.clone())).collect()
-        };
-        ids("dimension", &dimensions(self), &dimensions(new), &mut broken);
-        let types = |doc: &Self| -> Vec<(u16, String, String)> {
-            doc.event_types.iter().map(|t| (t.id, t.name.clone(), t.plural.clone())).collect()
-        };
-        ids("event type", &types(self), &types(new), &mut broken);
-        let metrics = |doc: &Self| -> Vec<(u16, String, String)> {
-            doc.metrics.iter().map(|m| (m.id, m.name.clone(), m.kind.clone())).collect()
-        };
-        ids("metric", &metrics(self), &metrics(new), &mut broken);
-        for field in &self.fields {
-            match new.fields.iter().find(|f| f.name == field.name) {
-                Some(same) if same.kind != field.kind => {
-                    broken.push(format!("field {} changes from {} to {}", field.name, field.kind, same.kind));
-                }
-                Some(same) if same.content != field.content => {
-                    broken.push(format!(
-                        "field {} changes whether it is content: retries would be conflicts",
-                        field.name
-                    ));
-                }
-                _ => {}
+            Some(same) if same.content != field.content => {
+                broken.push(format!("field {} changes whether it is content: retries would be conflicts", field.name));
             }
+            _ => {}
         }
-        broken
     }
+    broken
 }
 
 fn ids(what: &str, old: &[(u16, String, String)], new: &[(u16, String, String)], broken: &mut Vec<String>) {
@@ -231,7 +90,7 @@ pub fn run(global: &Global, args: &Args) -> Result<()> {
     match args {
         Args::Show => show(global),
         Args::Check { old, new } => {
-            let broken = CatalogDoc::read(old)?.broken_by(&CatalogDoc::read(new)?);
+            let broken = broken_by(&read(old)?, &read(new)?);
             if broken.is_empty() {
                 writeln!(io::stdout(), "compatible")?;
                 return Ok(());

@@ -1,11 +1,13 @@
 //! The command line: flags over ADSUM_* variables over the configuration file.
 
 mod catalog;
+mod client;
 mod doctor;
 mod import;
 mod quarantine;
 mod report;
 mod serve;
+mod tail;
 
 use std::io::{self, IsTerminal, Write};
 use std::path::PathBuf;
@@ -15,6 +17,7 @@ use anyhow::Result;
 use clap::{CommandFactory, Parser, Subcommand};
 use indicatif::{ProgressBar, ProgressStyle};
 
+use self::client::Client;
 use crate::config::Config;
 use crate::report::Format;
 use crate::wire::{Home, Make};
@@ -41,6 +44,15 @@ pub struct Global {
     /// Threads that fold; over `workers` of the configuration.
     #[arg(long, global = true, env = "ADSUM_WORKERS", value_name = "N")]
     workers: Option<usize>,
+    /// A server to ask, in place of a data directory.
+    #[arg(long, global = true, env = "ADSUM_URL", value_name = "URL")]
+    url: Option<String>,
+    /// The file with the token for the server.
+    #[arg(long, global = true, env = "ADSUM_TOKEN_FILE", value_name = "FILE")]
+    token_file: Option<PathBuf>,
+    /// Certificates of authorities that vouch for the server, as PEM; those of the web if not given.
+    #[arg(long, global = true, value_name = "FILE")]
+    ca_file: Option<PathBuf>,
     /// How the answer is written.
     #[arg(long, global = true, env = "ADSUM_FORMAT", value_enum)]
     format: Option<Format>,
@@ -55,6 +67,8 @@ enum Command {
     Import(import::Args),
     /// Show the numbers.
     Report(report::Args),
+    /// Watch what a server takes in, as it happens.
+    Tail,
     /// The catalog of event types, dimensions and metrics.
     #[command(subcommand)]
     Catalog(catalog::Args),
@@ -103,6 +117,7 @@ fn run(cli: Cli) -> Result<()> {
     match cli.command {
         Command::Import(args) => import::run(global, args),
         Command::Report(args) => report::run(global, &args),
+        Command::Tail => tail::run(global),
         Command::Catalog(args) => catalog::run(global, &args),
         Command::Quarantine(args) => quarantine::run(global, &args),
         Command::Serve(args) => serve::run(global, args),
@@ -136,6 +151,12 @@ impl Global {
     /// The format asked for, or one that suits where standard output goes.
     fn format(&self, otherwise: Format) -> Format {
         if self.json { Format::Json } else { self.format.unwrap_or(otherwise) }
+    }
+
+    /// The server to ask, where one is given.
+    fn client(&self) -> Result<Option<Client>> {
+        let (token_file, ca_file) = (self.token_file.as_deref(), self.ca_file.as_deref());
+        self.url.as_ref().map(|url| Client::new(url, token_file, ca_file)).transpose()
     }
 
     /// Opens the data directory, with progress while frames are folded again.

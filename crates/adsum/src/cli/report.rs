@@ -1,6 +1,9 @@
-//! `adsum report`.
+//! `adsum report`: from a data directory, or from a server.
+
+mod server;
 
 use std::io::{self, BufWriter};
+use std::ops::ControlFlow;
 
 use adsum_model::time::BucketStart;
 use adsum_store::AggregateStore;
@@ -9,7 +12,7 @@ use serde_json::{Map, json};
 
 use super::Global;
 use crate::clock;
-use crate::report::{Format, Granularity, Query, TimeZone, distinct, plan, render};
+use crate::report::{Budget, Complete, Format, Granularity, Query, TimeZone, distinct, plan, render};
 use crate::wire::Make;
 
 /// The arguments of `report`.
@@ -72,8 +75,15 @@ fn duration(text: &str) -> Result<i64, String> {
 
 /// Runs `adsum report`.
 pub fn run(global: &Global, args: &Args) -> Result<()> {
-    let config = global.config()?;
-    let zone = TimeZone::named(&args.tz)?;
+    let query = query(args)?;
+    match global.client()? {
+        Some(client) => server::run(&client, global.format(Format::Table), args, query),
+        None => local(global, args, query),
+    }
+}
+
+fn query(args: &Args) -> Result<Query> {
+    let zone = TimeZone::named("tz", &args.tz)?;
     let campaign = args.campaign.as_ref().map(|id| ("campaignId".to_owned(), id.clone()));
     let mut filters: Vec<(String, Vec<Option<String>>)> = Vec::new();
     for (name, value) in args.filters.iter().cloned().chain(campaign) {
@@ -83,7 +93,7 @@ pub fn run(global: &Global, args: &Args) -> Result<()> {
             None => filters.push((name, vec![value])),
         }
     }
-    let query = Query {
+    Ok(Query {
         granularity: match args.granularity {
             GranularityArg::Bucket => Granularity::Bucket,
             GranularityArg::Minute => Granularity::Minute,
@@ -100,20 +110,31 @@ pub fn run(global: &Global, args: &Args) -> Result<()> {
         },
         to: args.to.as_ref().map(|t| zone.moment("to", t)).transpose()?,
         zone,
-    };
+    })
+}
+
+/// From the data directory.
+fn local(global: &Global, args: &Args, query: Query) -> Result<()> {
+    let config = global.config()?;
     let home = global.open(&config, Make::Never)?;
     let pending = home.pipeline.pending();
     let view = home.pipeline.store().view();
     let catalog = home.pipeline.catalog();
+    let complete = Complete::of(&*view);
+    let unbounded = Budget::UNBOUNDED;
     let mut out = render(global.format(Format::Table), BufWriter::with_capacity(1 << 18, io::stdout().lock()));
     if args.distinct_users {
-        let columns = distinct::columns(&query);
-        out.header(&columns)?;
-        distinct::run(catalog, &*view, &pending.rows, &query, &mut |row| out.row(&columns, row))?;
-    } else {
-        let planned = plan(catalog, &*view, &query)?;
+        let planned = distinct::plan(catalog, &complete, query)?;
         out.header(&planned.report)?;
-        planned.run(&*view, &pending.rows, &mut |row| out.row(&planned.report, row))?;
+        planned.run(&*view, &pending.rows, unbounded, &mut |row| {
+            out.row(&planned.report, row).map(ControlFlow::Continue)
+        })?;
+    } else {
+        let planned = plan(catalog, &complete, query)?;
+        out.header(&planned.report)?;
+        planned.run(&*view, &pending.rows, unbounded, &mut |row| {
+            out.row(&planned.report, row).map(ControlFlow::Continue)
+        })?;
     }
     let mut meta = Map::new();
     meta.insert("dataRevision".to_owned(), json!(home.pipeline.revision().to_string()));

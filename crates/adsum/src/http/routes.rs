@@ -14,40 +14,44 @@ use super::access::Endpoint;
 use crate::service::Service;
 
 /// The routes of an interface.
-#[derive(Default)]
-pub struct Routes {
-    router: Router<Arc<Service>>,
+pub struct Routes<S = Arc<Service>> {
+    router: Router<S>,
     /// Method and path of each.
     known: Vec<(&'static str, &'static str)>,
 }
 
-impl Routes {
+impl<S: Clone + Send + Sync + 'static> Routes<S> {
     /// None yet.
     pub fn new() -> Self {
-        Self::default()
+        Self { router: Router::new(), known: Vec::new() }
+    }
+
+    /// The same, given what their handlers work with.
+    pub fn with_state<T>(self, state: S) -> Routes<T> {
+        Routes { router: self.router.with_state(state), known: self.known }
     }
 
     /// GET, and HEAD with it.
     #[must_use]
-    pub fn get<T: 'static>(self, path: &'static str, handler: impl Handler<T, Arc<Service>>) -> Self {
+    pub fn get<T: 'static>(self, path: &'static str, handler: impl Handler<T, S>) -> Self {
         self.add("GET", path, get(handler))
     }
 
     /// POST.
     #[must_use]
-    pub fn post<T: 'static>(self, path: &'static str, handler: impl Handler<T, Arc<Service>>) -> Self {
+    pub fn post<T: 'static>(self, path: &'static str, handler: impl Handler<T, S>) -> Self {
         self.add("POST", path, post(handler))
     }
 
     /// PUT.
     #[must_use]
-    pub fn put<T: 'static>(self, path: &'static str, handler: impl Handler<T, Arc<Service>>) -> Self {
+    pub fn put<T: 'static>(self, path: &'static str, handler: impl Handler<T, S>) -> Self {
         self.add("PUT", path, put(handler))
     }
 
     /// DELETE.
     #[must_use]
-    pub fn delete<T: 'static>(self, path: &'static str, handler: impl Handler<T, Arc<Service>>) -> Self {
+    pub fn delete<T: 'static>(self, path: &'static str, handler: impl Handler<T, S>) -> Self {
         self.add("DELETE", path, delete(handler))
     }
 
@@ -59,7 +63,7 @@ impl Routes {
     }
 
     /// The router; an error names a route that the table of endpoints does not have.
-    pub fn into_router(self) -> Result<Router<Arc<Service>>> {
+    pub fn into_router(self) -> Result<Router<S>> {
         for (method, path) in self.known {
             if Endpoint::find(method, path).is_none() {
                 bail!("{method} {path} is no entry of the table of endpoints: nobody has said who may call it");
@@ -68,7 +72,7 @@ impl Routes {
         Ok(self.router)
     }
 
-    pub(super) fn add(mut self, method: &'static str, path: &'static str, handler: MethodRouter<Arc<Service>>) -> Self {
+    pub(super) fn add(mut self, method: &'static str, path: &'static str, handler: MethodRouter<S>) -> Self {
         self.known.push((method, path));
         Self { router: self.router.route(path, handler), known: self.known }
     }
@@ -82,11 +86,11 @@ mod tests {
     fn a_route_without_an_entry_is_refused() {
         let nothing = || async {};
         let cases = [
-            (Routes::new().get("/healthz", nothing), None),
-            (Routes::new().put("/v1/ads/{id}", nothing).get("/v1/ads/{id}", nothing), None),
-            (Routes::new().post("/healthz", nothing), Some("POST /healthz")),
-            (Routes::new().get("/v1/ads/{adId}", nothing), Some("GET /v1/ads/{adId}")),
-            (Routes::new().merge(Routes::new().delete("/v1/secrets", nothing)), Some("DELETE /v1/secrets")),
+            (Routes::<()>::new().get("/healthz", nothing), None),
+            (Routes::<()>::new().put("/v1/ads/{id}", nothing).get("/v1/ads/{id}", nothing), None),
+            (Routes::<()>::new().post("/healthz", nothing), Some("POST /healthz")),
+            (Routes::<()>::new().get("/v1/ads/{adId}", nothing), Some("GET /v1/ads/{adId}")),
+            (Routes::<()>::new().merge(Routes::new().delete("/v1/secrets", nothing)), Some("DELETE /v1/secrets")),
         ];
         for (routes, named) in cases {
             let refused = routes.into_router().err().map(|e| e.to_string());

@@ -4,104 +4,148 @@
 //! is fine enough the query is refused.
 
 use std::collections::BTreeMap;
+use std::ops::ControlFlow;
 use std::sync::Arc;
 
 use adsum_model::catalog::{Catalog, DimensionIx, DistinctDef};
 use adsum_model::distinct::{Coupon, Sketch};
-use adsum_model::id::{Position, Revision};
-use adsum_model::table::TableRows;
+use adsum_model::id::Revision;
+use adsum_model::table::{TableIx, TableRows};
 use adsum_model::time::BucketStart;
 use adsum_pipeline::distinct_table;
-use adsum_store::{ScanNames, ScanRow, StoreView};
+use adsum_store::{KeyFilter, ScanNames, ScanRow, StoreView};
 use anyhow::{Result, anyhow, bail};
 use hashbrown::HashMap;
 
-use super::query::{Query, Report, ReportRow, each_row, key_filters, wanted_dimensions};
-use super::window::Window;
+use super::columns::Report;
+use super::query::{Budget, Complete, Query, ReportRow, Visit, each_row, key_filters, too_costly, wanted_dimensions};
+use super::refused::Refused;
+use super::window::{Granularity, Window};
 
-/// The columns of an answer.
-pub fn columns(query: &Query) -> Report {
-    Report { keys: query.by.clone(), metrics: vec!["distinctUsers".to_owned()], ctr: None }
+/// The standard error of an estimate: 1.04 / sqrt(4096), see [`adsum_model::distinct`].
+pub const STANDARD_ERROR: &str = "0.01625";
+
+/// A question that can be answered, and from which set.
+pub struct PlannedUsers {
+    query: Query,
+    /// How the answer's columns are named.
+    pub report: Report,
+    set: DistinctDef,
+    table: TableIx,
+    shown: Vec<usize>,
+    filters: Vec<KeyFilter>,
 }
 
-/// Answers how many distinct users there were. `visit` gets the rows by time, then by dimensions, null first.
-pub fn run(
-    catalog: &Catalog,
-    view: &dyn StoreView,
-    extra: &[Vec<TableRows>],
-    query: &Query,
-    visit: &mut dyn FnMut(&ReportRow<'_>) -> Result<()>,
-) -> Result<()> {
-    let wanted = wanted_dimensions(catalog, query)?;
-    let (index, set) = choose(catalog, view, query, &wanted)?;
-    let table = distinct_table(catalog, index);
+/// Checks a query against the catalog and chooses the set that answers it.
+pub fn plan(catalog: &Catalog, complete: &Complete, query: Query) -> Result<PlannedUsers> {
+    let wanted = wanted_dimensions(catalog, &query)?;
+    let (index, set) = choose(catalog, complete, &query, &wanted)?;
     let place = |d: &DimensionIx| set.dimensions.iter().position(|x| x == d).unwrap_or_default();
-    let filters = key_filters(query, &wanted, place);
-    let mut gather = Gather {
-        query,
-        set,
-        shown: wanted[..query.by.len()].iter().map(place).collect(),
-        window: None,
-        bucket: None,
-        groups: HashMap::new(),
-        names: None,
-        visit,
+    let report = Report {
+        keys: query.by.clone(),
+        metrics: vec!["distinctUsers".to_owned()],
+        invalid: Vec::new(),
+        ratios: Vec::new(),
     };
-    each_row(view, extra, table, query, &filters, &mut |row| gather.row(row))?;
-    gather.flush()
+    let shown = wanted[..query.by.len()].iter().map(place).collect();
+    let filters = key_filters(&query, &wanted, place);
+    Ok(PlannedUsers { report, set: set.clone(), table: distinct_table(catalog, index), shown, filters, query })
 }
 
-/// The coarsest complete set that has every dimension asked for: the fewest rows to read.
+impl PlannedUsers {
+    /// The table that answers.
+    pub fn table(&self) -> TableIx {
+        self.table
+    }
+
+    /// Length of the set's windows in seconds.
+    pub fn window_seconds(&self) -> i64 {
+        self.set.window_seconds
+    }
+
+    /// Answers how many distinct users there were. `visit` gets the rows by time, then by dimensions, null first.
+    pub fn run(&self, view: &dyn StoreView, extra: &[Vec<TableRows>], budget: Budget, visit: Visit<'_>) -> Result<()> {
+        let mut gather = Gather {
+            query: &self.query,
+            set: &self.set,
+            shown: &self.shown,
+            groups_max: budget.groups_max,
+            window: None,
+            bucket: None,
+            groups: HashMap::new(),
+            names: None,
+            visit,
+        };
+        let range = self.query.range();
+        each_row(view, extra, self.table, range, &self.filters, budget, &mut |row| gather.row(row))?;
+        gather.flush().map(|_| ())
+    }
+}
+
+/// The set that answers, of those that are complete and have every dimension asked for: the coarsest, which has the
+/// fewest rows to read; where buckets are asked for as they are stored, the finest.
 fn choose<'a>(
     catalog: &'a Catalog,
-    view: &dyn StoreView,
+    complete: &Complete,
     query: &Query,
     wanted: &[DimensionIx],
 ) -> Result<(usize, &'a DistinctDef)> {
     let ends = [query.from, query.to];
+    let as_stored = query.granularity == Granularity::Bucket;
     let fits = |d: &DistinctDef| {
         let probe = BucketStart::from_seconds(0);
-        let fine = (query.zone.window(probe, query.granularity).ok())
-            == (query.zone.window(BucketStart::from_seconds(d.window_seconds - 60), query.granularity).ok());
+        let last = BucketStart::from_seconds(d.window_seconds - 60);
+        let window = |bucket| query.zone.window(bucket, query.granularity).ok();
         let aligned = ends.iter().flatten().all(|b| b.seconds().rem_euclid(d.window_seconds) == 0);
-        fine && aligned && wanted.iter().all(|w| d.dimensions.contains(w))
+        (as_stored || window(probe) == window(last)) && aligned && wanted.iter().all(|w| d.dimensions.contains(w))
     };
-    let complete =
-        |index: usize| view.committed().tables[distinct_table(catalog, index).index()].since == Position::default();
     let sets = catalog.distinct_users().iter().enumerate();
-    let found = sets.filter(|(i, d)| fits(d) && complete(*i)).max_by_key(|(_, d)| d.window_seconds);
+    let fitting = sets.filter(|(i, d)| fits(d) && complete.holds(distinct_table(catalog, *i)));
+    let found = match as_stored {
+        true => fitting.min_by_key(|(_, d)| d.window_seconds),
+        false => fitting.max_by_key(|(_, d)| d.window_seconds),
+    };
     found.ok_or_else(|| {
         let names = |d: &DistinctDef| format!("{} by {} s", catalog.names(&d.dimensions).join(" x "), d.window_seconds);
         let kept: Vec<_> = catalog.distinct_users().iter().map(names).collect();
-        anyhow!(
-            "no set of distinct users covers these dimensions, this granularity and range; kept are: {}",
+        let detail = format!(
+            "no set of distinct users covers these dimensions ({}), this granularity and range; kept are: {}; \
+             configure one in `distinct_users`",
+            catalog.names(wanted).join(" x "),
             kept.join("; ")
-        )
+        );
+        Refused::whole("no_distinct_users", detail).into()
     })
 }
 
 struct Gather<'a> {
     query: &'a Query,
     set: &'a DistinctDef,
-    shown: Vec<usize>,
+    shown: &'a [usize],
+    groups_max: usize,
     window: Option<Window>,
     bucket: Option<BucketStart>,
     groups: HashMap<Vec<u32>, (Vec<Coupon>, Revision)>,
     names: Option<Arc<ScanNames>>,
-    visit: &'a mut dyn FnMut(&ReportRow<'_>) -> Result<()>,
+    visit: Visit<'a>,
 }
 
 impl Gather<'_> {
-    fn row(&mut self, row: &ScanRow<'_>) -> Result<()> {
+    fn row(&mut self, row: &ScanRow<'_>) -> Result<ControlFlow<()>> {
         if self.bucket != Some(row.bucket) {
             let zone = &self.query.zone;
             let window = zone.window(row.bucket, self.query.granularity)?;
             let last = BucketStart::from_seconds(row.bucket.seconds() + self.set.window_seconds - 60);
-            if zone.window(last, self.query.granularity)? != window {
+            let as_stored = self.query.granularity == Granularity::Bucket;
+            if !as_stored && zone.window(last, self.query.granularity)? != window {
                 bail!("windows of {} s do not fit this zone's {:?}s", self.set.window_seconds, self.query.granularity);
             }
             if self.window != Some(window) {
-                self.flush()?;
+                if self.flush()?.is_break() {
+                    // Nothing is left to be handed out at the end.
+                    self.window = None;
+                    return Ok(ControlFlow::Break(()));
+                }
                 self.window = Some(window);
             }
             self.bucket = Some(row.bucket);
@@ -111,23 +155,30 @@ impl Gather<'_> {
         let coupon = row.names.text(column, row.keys[column]).and_then(Coupon::parse);
         let coupon = coupon.ok_or_else(|| anyhow!("the table of distinct users holds what is no coupon"))?;
         let key: Vec<u32> = self.shown.iter().map(|i| row.keys[*i]).collect();
+        if self.groups.len() >= self.groups_max && !self.groups.contains_key(&key) {
+            return Err(too_costly("groups in one bucket", self.groups_max as u64));
+        }
         let (coupons, revision) = self.groups.entry(key).or_default();
         coupons.push(coupon);
         *revision = (*revision).max(row.revision);
-        Ok(())
+        Ok(ControlFlow::Continue(()))
     }
 
     /// Hands out the rows of the window that ends.
-    fn flush(&mut self) -> Result<()> {
-        let (Some(window), Some(names)) = (self.window, self.names.clone()) else { return Ok(()) };
+    fn flush(&mut self) -> Result<ControlFlow<()>> {
+        let (Some(window), Some(names)) = (self.window, self.names.clone()) else {
+            return Ok(ControlFlow::Continue(()));
+        };
         let sorted: BTreeMap<_, _> = self.groups.drain().collect();
         for (key, (coupons, revision)) in sorted {
             let mut sketch = Sketch::default();
             coupons.into_iter().for_each(|c| sketch.add(c));
-            let keys: Vec<_> = key.iter().zip(&self.shown).map(|(id, column)| names.text(*column, *id)).collect();
+            let keys: Vec<_> = key.iter().zip(self.shown).map(|(id, column)| names.text(*column, *id)).collect();
             let users = i64::try_from(sketch.estimate())?;
-            (self.visit)(&ReportRow { window, keys: &keys, values: &[users], revision })?;
+            if (self.visit)(&ReportRow { window, keys: &keys, values: &[users], revision })?.is_break() {
+                return Ok(ControlFlow::Break(()));
+            }
         }
-        Ok(())
+        Ok(ControlFlow::Continue(()))
     }
 }

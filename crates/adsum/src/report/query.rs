@@ -4,15 +4,17 @@ use std::collections::BTreeMap;
 use std::ops::ControlFlow;
 use std::sync::Arc;
 
-use adsum_model::catalog::{Catalog, DimensionIx, MetricKind, ROLLUP_DIMENSIONS_MAX, RollupIx};
+use adsum_model::catalog::{Catalog, DimensionIx, ROLLUP_DIMENSIONS_MAX, RollupIx};
 use adsum_model::id::{Position, Revision};
 use adsum_model::table::{TableIx, TableRows};
 use adsum_model::time::BucketStart;
 use adsum_pipeline::rollup_table;
 use adsum_store::{BucketRange, KeyFilter, ScanNames, ScanRow, StoreView};
-use anyhow::{Result, bail};
+use anyhow::{Result, anyhow};
 use hashbrown::HashMap;
 
+use super::columns::Report;
+use super::refused::Refused;
 use super::window::{Granularity, TimeZone, Window};
 
 /// What is asked.
@@ -32,6 +34,22 @@ pub struct Query {
     pub zone: TimeZone,
 }
 
+impl Query {
+    /// The stored buckets that are asked for.
+    pub fn range(&self) -> BucketRange {
+        BucketRange::new(self.from.unwrap_or(BucketRange::ALL.from()), self.to.unwrap_or(BucketRange::ALL.to()))
+    }
+
+    /// The report's bucket that a stored bucket falls into.
+    fn window(&self, bucket: BucketStart) -> Result<Window> {
+        match (self.granularity, self.from) {
+            // Without a beginning the first bucket that there is begins the range.
+            (Granularity::Range, from) => self.zone.window(from.unwrap_or(bucket), Granularity::Bucket),
+            (granularity, _) => self.zone.window(bucket, granularity),
+        }
+    }
+}
+
 /// One row of an answer.
 #[derive(Clone, Copy, Debug)]
 pub struct ReportRow<'a> {
@@ -45,15 +63,38 @@ pub struct ReportRow<'a> {
     pub revision: Revision,
 }
 
-/// How an answer's columns are named.
-#[derive(Clone, Debug)]
-pub struct Report {
-    /// The dimensions asked for, then `currency`.
-    pub keys: Vec<String>,
-    /// The catalog's columns.
-    pub metrics: Vec<String>,
-    /// Where impressions and clicks stand among them, for the click-through rate.
-    pub ctr: Option<(usize, usize)>,
+/// Who gets the rows of an answer, one after the other, until it breaks off.
+pub type Visit<'a> = &'a mut dyn FnMut(&ReportRow<'_>) -> Result<ControlFlow<()>>;
+
+/// What an answer may cost.
+#[derive(Clone, Copy, Debug)]
+pub struct Budget {
+    /// Stored rows that are read.
+    pub rows_max: u64,
+    /// Groups that are added up at a time: those of one bucket of the report.
+    pub groups_max: usize,
+}
+
+impl Budget {
+    /// For who owns the machine and the data.
+    pub const UNBOUNDED: Self = Self { rows_max: u64::MAX, groups_max: usize::MAX };
+}
+
+/// Which tables hold every row since the beginning. It stays as it is while a store is open.
+pub struct Complete {
+    tables: Vec<bool>,
+}
+
+impl Complete {
+    /// As a store was opened.
+    pub fn of(view: &dyn StoreView) -> Self {
+        Self { tables: view.committed().tables.iter().map(|t| t.since == Position::default()).collect() }
+    }
+
+    /// Whether a table does.
+    pub fn holds(&self, table: TableIx) -> bool {
+        self.tables.get(table.index()).copied().unwrap_or_default()
+    }
 }
 
 /// A row while it is added up.
@@ -63,7 +104,7 @@ struct Sum {
 }
 
 /// The smallest rollup that has every dimension asked for and is complete.
-fn choose(catalog: &Catalog, view: &dyn StoreView, wanted: &[DimensionIx]) -> Result<RollupIx> {
+fn choose(catalog: &Catalog, complete: &Complete, wanted: &[DimensionIx]) -> Result<RollupIx> {
     let mut incomplete = Vec::new();
     let mut best: Option<(usize, RollupIx)> = None;
     for (i, rollup) in catalog.rollups().iter().enumerate() {
@@ -71,7 +112,7 @@ fn choose(catalog: &Catalog, view: &dyn StoreView, wanted: &[DimensionIx]) -> Re
             continue;
         }
         let ix = RollupIx::new(i);
-        if view.committed().tables[rollup_table(ix).index()].since != Position::default() {
+        if !complete.holds(rollup_table(ix)) {
             incomplete.push(catalog.names(&rollup.dimensions).join(" x "));
             continue;
         }
@@ -83,37 +124,47 @@ fn choose(catalog: &Catalog, view: &dyn StoreView, wanted: &[DimensionIx]) -> Re
         return Ok(ix);
     }
     if !incomplete.is_empty() {
-        bail!(
+        let detail = format!(
             "the rollup {} was added after the first events and lacks what came before; a rebuild fills it",
             incomplete.join(", ")
         );
+        return Err(Refused::whole("incomplete_rollup", detail).into());
     }
     let sets: Vec<_> = catalog.rollups().iter().map(|r| catalog.names(&r.dimensions).join(" x ")).collect();
-    bail!("no rollup has all of these dimensions; there are: {}", sets.join("; "))
+    let mut names = catalog.names(wanted);
+    names.dedup();
+    let detail = format!(
+        "no rollup has all of these dimensions; there are: {}; configure one of {} in `rollups`",
+        sets.join("; "),
+        names.join(" x ")
+    );
+    Err(Refused::new("no_rollup", "dimensions", detail).into())
 }
 
-fn dimension(catalog: &Catalog, param: &str, name: &str) -> Result<DimensionIx> {
-    match catalog.dimension_named(name) {
-        Some(ix) => Ok(ix),
-        None => {
-            let names: Vec<_> = catalog.dimensions().iter().map(|d| d.name.as_str()).collect();
-            bail!("{param}: {name:?} is no dimension of the catalog; there are {}", names.join(", "))
-        }
-    }
+fn dimension(catalog: &Catalog, param: &str, what: &str, name: &str) -> Result<DimensionIx> {
+    catalog.dimension_named(name).ok_or_else(|| {
+        let names: Vec<_> = catalog.dimensions().iter().map(|d| d.name.as_str()).collect();
+        let detail =
+            format!("rows cannot be {what} by {name:?}: no dimension of the catalog; there are {}", names.join(", "));
+        Refused::new("unknown_dimension", param, detail).into()
+    })
 }
 
 /// The dimensions of a checked query: those that rows are split by, then those of its filters.
 pub(super) fn wanted_dimensions(catalog: &Catalog, query: &Query) -> Result<Vec<DimensionIx>> {
-    if let Some(twice) = query.by.iter().enumerate().find(|(i, n)| query.by[..*i].contains(n)) {
-        bail!("by: {} stands twice", twice.1);
+    if let Some((_, twice)) = query.by.iter().enumerate().find(|(i, n)| query.by[..*i].contains(n)) {
+        return Err(
+            Refused::new("repeated_dimension", "dimensions", format!("split by {twice}, which stands twice")).into()
+        );
     }
     if let (Some(from), Some(to)) = (query.from, query.to)
         && from >= to
     {
-        bail!("from: must lie before to");
+        return Err(Refused::new("invalid_range", "from", "it must lie before `to`").into());
     }
-    let by = query.by.iter().map(|n| dimension(catalog, "by", n));
-    by.chain(query.filters.iter().map(|(n, _)| dimension(catalog, "filter", n))).collect()
+    let by = query.by.iter().map(|n| dimension(catalog, "dimensions", "split", n));
+    let filters = query.filters.iter().map(|(n, _)| dimension(catalog, &format!("filter.{n}"), "filtered", n));
+    by.chain(filters).collect()
 }
 
 /// The filters of a query as a table's key columns.
@@ -127,29 +178,41 @@ pub(super) fn key_filters(
         .collect()
 }
 
-/// Scans a table over a query's range, with the rows that are not committed yet, until `take` fails.
+/// Scans a table, with the rows that are not committed yet, until `take` fails or breaks off, within a budget.
 pub(super) fn each_row(
     view: &dyn StoreView,
     extra: &[Vec<TableRows>],
     table: TableIx,
-    query: &Query,
+    range: BucketRange,
     filters: &[KeyFilter],
-    take: &mut dyn FnMut(&ScanRow<'_>) -> Result<()>,
+    budget: Budget,
+    take: &mut dyn FnMut(&ScanRow<'_>) -> Result<ControlFlow<()>>,
 ) -> Result<()> {
-    let range =
-        BucketRange::new(query.from.unwrap_or(BucketRange::ALL.from()), query.to.unwrap_or(BucketRange::ALL.to()));
     let extra: Vec<&TableRows> = extra.get(table.index()).map(|rows| rows.iter().collect()).unwrap_or_default();
     let mut result = Ok(());
+    let mut rows = 0_u64;
     view.scan(table, range, filters, &extra, &mut |row| {
-        result = take(row);
-        if result.is_ok() { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
+        rows += 1;
+        let taken = if rows > budget.rows_max { Err(too_costly("rows to read", budget.rows_max)) } else { take(row) };
+        taken.unwrap_or_else(|error| {
+            result = Err(error);
+            ControlFlow::Break(())
+        })
     })?;
     result
 }
 
+/// The refusal of an answer that would take more of something than it may.
+pub(super) fn too_costly(what: &str, max: u64) -> anyhow::Error {
+    let detail = format!(
+        "the answer takes more than {max} {what}; ask for a shorter range, fewer dimensions or more filters, or for text/csv"
+    );
+    Refused::whole("too_costly", detail).into()
+}
+
 /// A query that can be answered, and from which rollup.
-pub struct Planned<'a> {
-    query: &'a Query,
+pub struct Planned {
+    query: Query,
     /// How the answer's columns are named.
     pub report: Report,
     rollup: RollupIx,
@@ -160,53 +223,57 @@ pub struct Planned<'a> {
 }
 
 /// Checks a query against the catalog and chooses the rollup that answers it.
-pub fn plan<'a>(catalog: &Catalog, view: &dyn StoreView, query: &'a Query) -> Result<Planned<'a>> {
-    let wanted = wanted_dimensions(catalog, query)?;
-    let rollup = choose(catalog, view, &wanted)?;
+pub fn plan(catalog: &Catalog, complete: &Complete, query: Query) -> Result<Planned> {
+    let wanted = wanted_dimensions(catalog, &query)?;
+    let rollup = choose(catalog, complete, &wanted)?;
     let dimensions = &catalog.rollups()[rollup.index()].dimensions;
     let place = |d: &DimensionIx| dimensions.iter().position(|x| x == d).unwrap_or_default();
     let mut shown: Vec<usize> = wanted[..query.by.len()].iter().map(place).collect();
     shown.push(dimensions.len());
-    let filters = key_filters(query, &wanted, place);
-    let count_of = |name: &str| {
-        let ix = catalog.event_type_named(name.as_bytes())?;
-        catalog.column_of(MetricKind::Count(ix))
-    };
-    let report = Report {
-        keys: query.by.iter().cloned().chain(["currency".to_owned()]).collect(),
-        metrics: catalog.columns().iter().map(|c| c.name.clone()).collect(),
-        ctr: count_of("impression").zip(count_of("click")),
-    };
+    let filters = key_filters(&query, &wanted, place);
     let as_stored = match query.granularity {
         Granularity::Bucket => true,
         Granularity::Minute => catalog.bucket_seconds() == 60,
-        Granularity::Hour | Granularity::Day => false,
+        Granularity::Hour | Granularity::Day | Granularity::Range => false,
     } && shown.iter().enumerate().all(|(i, column)| i == *column)
         && shown.len() == dimensions.len() + 1;
-    Ok(Planned { query, report, rollup, shown, filters, as_stored })
+    Ok(Planned { report: Report::of(catalog, &query.by), query, rollup, shown, filters, as_stored })
 }
 
-impl Planned<'_> {
+impl Planned {
+    /// The question.
+    pub fn query(&self) -> &Query {
+        &self.query
+    }
+
+    /// The table that answers.
+    pub fn table(&self) -> TableIx {
+        rollup_table(self.rollup)
+    }
+
+    /// Leaves out the buckets before `from`, which must be where a bucket of the report begins.
+    pub fn go_on_from(&mut self, from: BucketStart) {
+        self.query.from = self.query.from.max(Some(from));
+    }
+
     /// Answers from `view` and the rows that are not committed yet (by table). `visit` gets the rows by time, then
     /// by dimensions, null first.
-    pub fn run(
-        &self,
-        view: &dyn StoreView,
-        extra: &[Vec<TableRows>],
-        visit: &mut dyn FnMut(&ReportRow<'_>) -> Result<()>,
-    ) -> Result<()> {
+    pub fn run(&self, view: &dyn StoreView, extra: &[Vec<TableRows>], budget: Budget, visit: Visit<'_>) -> Result<()> {
         let mut adder = Adder {
-            query: self.query,
+            query: &self.query,
             shown: &self.shown,
             as_stored: self.as_stored,
+            groups_max: budget.groups_max,
             window: None,
             bucket: None,
             sums: HashMap::new(),
             names: None,
+            ended: false,
             visit,
         };
-        each_row(view, extra, rollup_table(self.rollup), self.query, &self.filters, &mut |row| adder.row(row))?;
-        adder.flush()
+        let range = self.query.range();
+        each_row(view, extra, self.table(), range, &self.filters, budget, &mut |row| adder.row(row))?;
+        adder.flush().map(|_| ())
     }
 }
 
@@ -218,19 +285,24 @@ struct Adder<'a> {
     query: &'a Query,
     shown: &'a [usize],
     as_stored: bool,
+    groups_max: usize,
     window: Option<Window>,
     bucket: Option<BucketStart>,
     sums: HashMap<Vec<u32>, Sum>,
     names: Option<Arc<ScanNames>>,
-    visit: &'a mut dyn FnMut(&ReportRow<'_>) -> Result<()>,
+    /// Whether nobody wants further rows.
+    ended: bool,
+    visit: Visit<'a>,
 }
 
 impl Adder<'_> {
-    fn row(&mut self, row: &ScanRow<'_>) -> Result<()> {
+    fn row(&mut self, row: &ScanRow<'_>) -> Result<ControlFlow<()>> {
         if self.bucket != Some(row.bucket) {
-            let window = self.query.zone.window(row.bucket, self.query.granularity)?;
+            let window = self.query.window(row.bucket)?;
             if self.window != Some(window) {
-                self.flush()?;
+                if self.flush()?.is_break() {
+                    return Ok(ControlFlow::Break(()));
+                }
                 self.window = Some(window);
             }
             self.bucket = Some(row.bucket);
@@ -246,31 +318,47 @@ impl Adder<'_> {
         if self.names.is_none() {
             self.names = Some(row.names.clone());
         }
+        let groups = self.sums.len();
         let key: Vec<u32> = self.shown.iter().map(|i| row.keys[*i]).collect();
         match self.sums.entry(key) {
             hashbrown::hash_map::Entry::Occupied(mut found) => {
                 let sum = found.get_mut();
-                for (to, from) in sum.values.iter_mut().zip(row.values) {
-                    *to = to.checked_add(*from).ok_or_else(|| anyhow::anyhow!("a sum would overflow 64 bits"))?;
-                }
+                add_up(&mut sum.values, row.values)?;
                 sum.revision = sum.revision.max(row.revision);
+            }
+            hashbrown::hash_map::Entry::Vacant(_) if groups >= self.groups_max => {
+                return Err(too_costly("groups in one bucket", self.groups_max as u64));
             }
             hashbrown::hash_map::Entry::Vacant(free) => {
                 free.insert(Sum { values: row.values.to_vec(), revision: row.revision });
             }
         }
-        Ok(())
+        Ok(ControlFlow::Continue(()))
     }
 
     /// Hands out the rows of the window that ends.
-    fn flush(&mut self) -> Result<()> {
-        let (Some(window), Some(names)) = (self.window, self.names.clone()) else { return Ok(()) };
+    fn flush(&mut self) -> Result<ControlFlow<()>> {
+        let (Some(window), Some(names), false) = (self.window, self.names.clone(), self.ended) else {
+            return Ok(ControlFlow::Continue(()));
+        };
         // Ids order as texts do, so the sorted map is the order of the answer.
         let sorted: BTreeMap<Vec<u32>, Sum> = self.sums.drain().collect();
         for (key, sum) in sorted {
             let keys: Vec<_> = key.iter().zip(self.shown).map(|(id, column)| names.text(*column, *id)).collect();
-            (self.visit)(&ReportRow { window, keys: &keys, values: &sum.values, revision: sum.revision })?;
+            let row = ReportRow { window, keys: &keys, values: &sum.values, revision: sum.revision };
+            if (self.visit)(&row)?.is_break() {
+                self.ended = true;
+                return Ok(ControlFlow::Break(()));
+            }
         }
-        Ok(())
+        Ok(ControlFlow::Continue(()))
     }
+}
+
+/// Adds values to sums, one by one. An overflow is an error, never a wrapped number.
+pub(super) fn add_up(sums: &mut [i64], values: &[i64]) -> Result<()> {
+    for (to, from) in sums.iter_mut().zip(values) {
+        *to = to.checked_add(*from).ok_or_else(|| anyhow!("a sum would overflow 64 bits"))?;
+    }
+    Ok(())
 }

@@ -3,9 +3,10 @@
 use std::io::Write;
 
 use anyhow::Result;
-use serde_json::{Map, Value, json};
+use serde_json::{Map, Value};
 
-use super::query::{Report, ReportRow};
+use super::columns::{Report, decimal};
+use super::query::ReportRow;
 use super::window::Window;
 
 /// How an answer is written.
@@ -21,90 +22,34 @@ pub enum Format {
     Csv,
 }
 
-/// Writes rows as they come.
-pub struct Renderer<W> {
-    format: Format,
-    out: W,
-    rows: u64,
-    table: comfy_table::Table,
-    line: Vec<u8>,
+/// Writes single rows as text.
+pub struct RowText {
+    freshness_seconds: i64,
     /// The last row's bucket and its text: rows come by time.
     window: Option<(Window, String)>,
 }
 
-/// Begins an answer.
-pub fn render<W: Write>(format: Format, out: W) -> Renderer<W> {
-    Renderer { format, out, rows: 0, table: comfy_table::Table::new(), line: Vec::new(), window: None }
-}
-
-/// The click-through rate in millionths, rounded half up; none without impressions.
-fn ctr_millionths(report: &Report, values: &[i64]) -> Option<i128> {
-    let (impressions, clicks) = report.ctr?;
-    let (shown, clicked) = (i128::from(values[impressions]), i128::from(values[clicks]));
-    (shown > 0).then(|| (clicked * 2_000_000 + shown) / (shown * 2))
-}
-
-fn millionths(value: i128) -> String {
-    format!("{}.{:06}", value / 1_000_000, value % 1_000_000)
-}
-
-impl<W: Write> Renderer<W> {
-    /// The first line, where the format has one.
-    pub fn header(&mut self, report: &Report) -> Result<()> {
-        let names: Vec<&str> = (["bucketStart"].into_iter())
-            .chain(report.keys.iter().map(String::as_str))
-            .chain(report.metrics.iter().map(String::as_str))
-            .chain(report.ctr.map(|_| "ctr"))
-            .chain(["revision"])
-            .collect();
-        match self.format {
-            Format::Csv => writeln!(self.out, "{}\r", names.join(","))?,
-            Format::Json => write!(self.out, "{{\"rows\":[")?,
-            Format::Table => {
-                self.table.load_style(comfy_table::presets::UTF8_HORIZONTAL_ONLY);
-                self.table.set_header(names);
-            }
-            Format::Ndjson => {}
-        }
-        Ok(())
+impl RowText {
+    /// For rows that are so fresh.
+    pub fn new(freshness_seconds: i64) -> Self {
+        Self { freshness_seconds, window: None }
     }
 
-    /// One row.
-    pub fn row(&mut self, report: &Report, row: &ReportRow<'_>) -> Result<()> {
-        let ctr = ctr_millionths(report, row.values);
-        match self.format {
-            Format::Csv => self.csv(report, row, ctr)?,
-            Format::Table => {
-                let mut cells = vec![row.window.to_string()];
-                cells.extend(row.keys.iter().map(|k| k.unwrap_or_default().to_owned()));
-                cells.extend(row.values.iter().map(i64::to_string));
-                cells.extend(report.ctr.map(|_| ctr.map(millionths).unwrap_or_default()));
-                cells.push(row.revision.to_string());
-                self.table.add_row(cells);
-            }
-            Format::Json | Format::Ndjson => {
-                if self.format == Format::Json {
-                    self.out.write_all(if self.rows > 0 { b",\n" } else { b"\n" })?;
-                }
-                write!(self.out, "{}", object(report, row, ctr))?;
-                if self.format == Format::Ndjson {
-                    self.out.write_all(b"\n")?;
-                }
-            }
+    fn bucket_start(&mut self, window: Window) -> &str {
+        if self.window.as_ref().is_none_or(|(last, _)| *last != window) {
+            self.window = Some((window, window.to_string()));
         }
-        self.rows += 1;
-        Ok(())
+        self.window.as_ref().map(|(_, text)| text.as_str()).unwrap_or_default()
     }
 
-    fn csv(&mut self, report: &Report, row: &ReportRow<'_>, ctr: Option<i128>) -> Result<()> {
-        let line = &mut self.line;
-        line.clear();
-        if self.window.as_ref().is_none_or(|(window, _)| *window != row.window) {
-            self.window = Some((row.window, row.window.to_string()));
-        }
-        if let Some((_, text)) = &self.window {
-            line.extend_from_slice(text.as_bytes());
-        }
+    /// The header of a CSV.
+    pub fn csv_header(report: &Report, out: &mut impl Write) -> Result<()> {
+        Ok(write!(out, "{}\r\n", report.names().join(","))?)
+    }
+
+    /// A line of a CSV.
+    pub fn csv(&mut self, report: &Report, row: &ReportRow<'_>, line: &mut Vec<u8>) -> Result<()> {
+        line.extend_from_slice(self.bucket_start(row.window).as_bytes());
         for key in row.keys {
             line.push(b',');
             if let Some(text) = key {
@@ -114,14 +59,105 @@ impl<W: Write> Renderer<W> {
         for value in row.values {
             write!(line, ",{value}")?;
         }
-        if report.ctr.is_some() {
+        for _ in &report.invalid {
+            line.extend_from_slice(b",0");
+        }
+        for ratio in &report.ratios {
             line.push(b',');
-            if let Some(ctr) = ctr {
-                write!(line, "{}", millionths(ctr))?;
+            if let Some(value) = ratio.millionths(row.values) {
+                line.extend_from_slice(decimal(value).as_bytes());
             }
         }
-        write!(line, ",{}\r\n", row.revision)?;
-        self.out.write_all(line)?;
+        write!(line, ",false,false,{},{}\r\n", row.revision, self.freshness_seconds)?;
+        Ok(())
+    }
+
+    /// An object of JSON, its members in the order of the columns.
+    pub fn json(&mut self, report: &Report, row: &ReportRow<'_>, out: &mut Vec<u8>) -> Result<()> {
+        write!(out, "{{\"bucketStart\":\"{}\"", self.bucket_start(row.window))?;
+        for (name, key) in report.keys.iter().zip(row.keys) {
+            write!(out, ",\"{name}\":")?;
+            serde_json::to_writer(&mut *out, key)?;
+        }
+        for (name, value) in report.metrics.iter().zip(row.values) {
+            write!(out, ",\"{name}\":{value}")?;
+        }
+        for name in &report.invalid {
+            write!(out, ",\"{name}\":0")?;
+        }
+        for ratio in &report.ratios {
+            match ratio.millionths(row.values) {
+                Some(value) => write!(out, ",\"{}\":{}", ratio.name, decimal(value))?,
+                None => write!(out, ",\"{}\":null", ratio.name)?,
+            }
+        }
+        // Nothing is frozen before there is a correction window that ends.
+        write!(out, ",\"isFinalized\":false,\"adjusted\":false,\"revision\":\"{}\"", row.revision)?;
+        write!(out, ",\"freshnessSeconds\":{}}}", self.freshness_seconds)?;
+        Ok(())
+    }
+
+    fn cells(&mut self, report: &Report, row: &ReportRow<'_>) -> Vec<String> {
+        let mut cells = vec![self.bucket_start(row.window).to_owned()];
+        cells.extend(row.keys.iter().map(|k| k.unwrap_or_default().to_owned()));
+        cells.extend(row.values.iter().map(i64::to_string));
+        cells.extend(report.invalid.iter().map(|_| "0".to_owned()));
+        cells.extend(report.ratios.iter().map(|r| r.millionths(row.values).map(decimal).unwrap_or_default()));
+        cells.extend(["false".to_owned(), "false".to_owned(), row.revision.to_string()]);
+        cells.push(self.freshness_seconds.to_string());
+        cells
+    }
+}
+
+/// Writes an answer's rows as they come.
+pub struct Renderer<W> {
+    format: Format,
+    out: W,
+    rows: u64,
+    text: RowText,
+    table: comfy_table::Table,
+    line: Vec<u8>,
+}
+
+/// Begins an answer of what is known now.
+pub fn render<W: Write>(format: Format, out: W) -> Renderer<W> {
+    Renderer { format, out, rows: 0, text: RowText::new(0), table: comfy_table::Table::new(), line: Vec::new() }
+}
+
+impl<W: Write> Renderer<W> {
+    /// The first line, where the format has one.
+    pub fn header(&mut self, report: &Report) -> Result<()> {
+        match self.format {
+            Format::Csv => RowText::csv_header(report, &mut self.out)?,
+            Format::Json => write!(self.out, "{{\"rows\":[")?,
+            Format::Table => {
+                self.table.load_style(comfy_table::presets::UTF8_HORIZONTAL_ONLY);
+                self.table.set_header(report.names());
+            }
+            Format::Ndjson => {}
+        }
+        Ok(())
+    }
+
+    /// One row.
+    pub fn row(&mut self, report: &Report, row: &ReportRow<'_>) -> Result<()> {
+        self.line.clear();
+        match self.format {
+            Format::Csv => self.text.csv(report, row, &mut self.line)?,
+            Format::Table => {
+                self.table.add_row(self.text.cells(report, row));
+            }
+            Format::Json => {
+                self.line.extend_from_slice(if self.rows > 0 { b",\n" } else { b"\n" });
+                self.text.json(report, row, &mut self.line)?;
+            }
+            Format::Ndjson => {
+                self.text.json(report, row, &mut self.line)?;
+                self.line.push(b'\n');
+            }
+        }
+        self.out.write_all(&self.line)?;
+        self.rows += 1;
         Ok(())
     }
 
@@ -131,10 +167,7 @@ impl<W: Write> Renderer<W> {
             Format::Json => writeln!(self.out, "\n],\"meta\":{}}}", Value::Object(meta.clone()))?,
             Format::Table => {
                 writeln!(self.out, "{}", self.table)?;
-                for (name, value) in meta {
-                    let text = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
-                    writeln!(self.out, "{name}: {text}")?;
-                }
+                write_meta(meta, &mut self.out)?;
             }
             Format::Csv | Format::Ndjson => {}
         }
@@ -143,21 +176,13 @@ impl<W: Write> Renderer<W> {
     }
 }
 
-fn object(report: &Report, row: &ReportRow<'_>, ctr: Option<i128>) -> Value {
-    let mut object = Map::new();
-    object.insert("bucketStart".to_owned(), json!(row.window.to_string()));
-    for (name, key) in report.keys.iter().zip(row.keys) {
-        object.insert(name.clone(), json!(key));
+/// What an answer stands on, as lines for people.
+pub fn write_meta(meta: &Map<String, Value>, out: &mut impl Write) -> Result<()> {
+    for (name, value) in meta {
+        let text = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
+        writeln!(out, "{name}: {text}")?;
     }
-    for (name, value) in report.metrics.iter().zip(row.values) {
-        object.insert(name.clone(), json!(value));
-    }
-    if report.ctr.is_some() {
-        let ctr = ctr.and_then(|c| millionths(c).parse::<serde_json::Number>().ok());
-        object.insert("ctr".to_owned(), json!(ctr));
-    }
-    object.insert("revision".to_owned(), json!(row.revision.to_string()));
-    Value::Object(object)
+    Ok(())
 }
 
 /// A cell of RFC 4180. One that a spreadsheet would take for a formula gets an apostrophe before it.
@@ -194,19 +219,12 @@ mod tests {
             ("=1+1", "\"'=1+1\""),
             ("-2", "\"'-2\""),
             ("@x", "\"'@x\""),
+            ("\tx", "\"'\tx\""),
             ("<script>", "<script>"),
         ] {
             let mut line = Vec::new();
             csv_text(text, &mut line);
             assert_eq!(String::from_utf8(line).unwrap(), want);
-        }
-    }
-
-    #[test]
-    fn rates_are_rounded_and_null_without_impressions() {
-        let report = Report { keys: Vec::new(), metrics: Vec::new(), ctr: Some((0, 1)) };
-        for (values, want) in [([124_400, 1804], Some("0.014502")), ([3, 2], Some("0.666667")), ([0, 5], None)] {
-            assert_eq!(ctr_millionths(&report, &values).map(millionths).as_deref(), want);
         }
     }
 }

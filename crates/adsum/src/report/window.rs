@@ -9,6 +9,8 @@ use jiff::civil;
 use jiff::tz::Offset;
 use jiff::{Timestamp, Zoned};
 
+use super::refused::Refused;
+
 /// How long a report's bucket is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Granularity {
@@ -20,11 +22,22 @@ pub enum Granularity {
     Hour,
     /// A day of the zone.
     Day,
+    /// The whole range that is asked for, as one bucket.
+    Range,
+}
+
+impl Granularity {
+    /// Those that may be asked for by name.
+    pub const NAMED: [(&'static str, Self); 4] =
+        [("bucket", Self::Bucket), ("minute", Self::Minute), ("hour", Self::Hour), ("day", Self::Day)];
 }
 
 /// An IANA time zone.
 #[derive(Clone, Debug)]
 pub struct TimeZone(jiff::tz::TimeZone);
+
+/// No bucket of a report is longer: a day of 25 hours, with room for stranger ones.
+const WINDOW_MINUTES_MAX: i64 = 3 * 1440;
 
 /// A bucket of a report: ordered by when it begins.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -34,10 +47,38 @@ pub struct Window {
 }
 
 impl TimeZone {
-    /// The zone of this name, `UTC` among them.
-    pub fn named(name: &str) -> Result<Self> {
-        let zone = jiff::tz::TimeZone::get(name).map_err(|_| anyhow!("tz: {name:?} is no IANA time zone"))?;
+    /// The zone of this name, `UTC` among them, as `param` gives it.
+    pub fn named(param: &str, name: &str) -> Result<Self> {
+        let zone = jiff::tz::TimeZone::get(name).map_err(|_| {
+            Refused::new(
+                "unknown_time_zone",
+                param,
+                format!("{name:?} is no IANA time zone; write Europe/London or UTC"),
+            )
+        })?;
         Ok(Self(zone))
+    }
+
+    /// Its IANA name.
+    pub fn name(&self) -> &str {
+        self.0.iana_name().unwrap_or("UTC")
+    }
+
+    /// Whether a bucket of the report begins there.
+    pub fn is_start(&self, at: BucketStart, granularity: Granularity) -> Result<bool> {
+        Ok(self.window(at, granularity)?.start() == at)
+    }
+
+    /// Where the bucket behind the one that `at` lies in begins.
+    pub fn next_start(&self, at: BucketStart, granularity: Granularity) -> Result<BucketStart> {
+        let window = self.window(at, granularity)?;
+        for minutes in 1..WINDOW_MINUTES_MAX {
+            let next = BucketStart::from_seconds(window.start_seconds + 60 * minutes);
+            if self.window(next, granularity)? != window {
+                return Ok(next);
+            }
+        }
+        Err(anyhow!("a bucket of {:?} without an end", granularity))
     }
 
     fn zoned(&self, seconds: i64) -> Result<Zoned> {
@@ -50,7 +91,9 @@ impl TimeZone {
         let at = self.zoned(bucket.seconds())?;
         let offset = at.offset().seconds();
         let (local, start) = match granularity {
-            Granularity::Bucket => return Ok(Window { start_seconds: bucket.seconds(), offset_seconds: offset }),
+            Granularity::Bucket | Granularity::Range => {
+                return Ok(Window { start_seconds: bucket.seconds(), offset_seconds: offset });
+            }
             Granularity::Minute => (at.datetime(), at.datetime().with().second(0).subsec_nanosecond(0).build()?),
             Granularity::Hour => {
                 (at.datetime(), at.datetime().with().minute(0).second(0).subsec_nanosecond(0).build()?)
@@ -74,14 +117,20 @@ impl TimeZone {
         }
         let local: civil::DateTime = match text.parse::<civil::Date>() {
             Ok(date) if text.len() == 10 => {
-                let first = date.to_zoned(self.0.clone()).map_err(|e| anyhow!("{param}: {e}"))?;
+                let first =
+                    date.to_zoned(self.0.clone()).map_err(|e| Refused::new("invalid_time", param, e.to_string()))?;
                 return whole(param, text, first.timestamp());
             }
             _ => text.parse().map_err(|_| {
-                anyhow!("{param}: {text:?} is no moment; write 2026-11-21T08:00:00Z, 2026-11-21T08:00 or 2026-11-21")
+                let mut detail =
+                    format!("{text:?} is no moment; write 2026-11-21T08:00:00Z, 2026-11-21T08:00 or 2026-11-21");
+                if text.contains(' ') {
+                    detail.push_str("; in a URL write + as %2B");
+                }
+                Refused::new("invalid_time", param, detail)
             })?,
         };
-        let zoned = local.to_zoned(self.0.clone()).map_err(|e| anyhow!("{param}: {e}"))?;
+        let zoned = local.to_zoned(self.0.clone()).map_err(|e| Refused::new("invalid_time", param, e.to_string()))?;
         whole(param, text, zoned.timestamp())
     }
 }
@@ -92,9 +141,16 @@ fn seconds_between(start: civil::DateTime, end: civil::DateTime) -> i64 {
 
 fn whole(param: &str, text: &str, at: Timestamp) -> Result<BucketStart> {
     if at.subsec_nanosecond() != 0 {
-        return Err(anyhow!("{param}: {text:?} is not a whole second"));
+        return Err(Refused::new("invalid_time", param, format!("{text:?} is not a whole second")).into());
     }
     Ok(BucketStart::from_seconds(at.as_second()))
+}
+
+impl Window {
+    /// When it begins.
+    pub fn start(self) -> BucketStart {
+        BucketStart::from_seconds(self.start_seconds)
+    }
 }
 
 impl std::fmt::Display for Window {
@@ -149,14 +205,14 @@ mod tests {
         ];
         for (zone, at, granularity, want) in cases {
             let bucket = BucketStart::from_seconds(at.parse::<Timestamp>().unwrap().as_second());
-            let window = TimeZone::named(zone).unwrap().window(bucket, granularity).unwrap();
+            let window = TimeZone::named("tz", zone).unwrap().window(bucket, granularity).unwrap();
             assert_eq!(window.to_string(), want, "{zone} {at}");
         }
     }
 
     #[test]
     fn moments_of_a_zone() {
-        let zone = TimeZone::named("Europe/London").unwrap();
+        let zone = TimeZone::named("tz", "Europe/London").unwrap();
         for (text, want) in [
             ("2026-07-01", Some("2026-06-30T23:00:00Z")),
             ("2026-07-01T12:00", Some("2026-07-01T11:00:00Z")),
@@ -168,6 +224,6 @@ mod tests {
             let want = want.map(|w| w.parse::<Timestamp>().unwrap().as_second());
             assert_eq!(got, want, "{text}");
         }
-        assert!(TimeZone::named("Mars/Olympus").is_err());
+        assert!(TimeZone::named("tz", "Mars/Olympus").is_err());
     }
 }

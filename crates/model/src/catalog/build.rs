@@ -40,8 +40,8 @@ fn check_name(param: &str, name: &str) -> Result<(), CatalogError> {
 }
 
 /// Names of a report's row that are neither dimensions nor metrics.
-const ROW_NAMES: [&str; 7] =
-    ["bucketStart", "currency", "ctr", "isFinalized", "adjusted", "revision", "freshnessSeconds"];
+const ROW_NAMES: [&str; 8] =
+    ["bucketStart", "currency", "ctr", "cvr", "isFinalized", "adjusted", "revision", "freshnessSeconds"];
 
 pub(super) fn build(spec: &CatalogSpec) -> Result<Catalog, CatalogError> {
     if spec.bucket_seconds == 0 || 60 % spec.bucket_seconds != 0 {
