@@ -1,10 +1,13 @@
 //! The command line: flags over ADSUM_* variables over the configuration file.
 
 mod catalog;
+mod click;
+mod client;
 mod doctor;
 mod import;
 mod quarantine;
 mod report;
+mod send;
 mod serve;
 
 use std::io::{self, IsTerminal, Write};
@@ -63,6 +66,11 @@ enum Command {
     Quarantine(quarantine::Args),
     /// Run the service: collect events over HTTP, answer reports.
     Serve(serve::Args),
+    /// Send files of events to a running service.
+    Send(send::Args),
+    /// Click links.
+    #[command(subcommand)]
+    Click(click::Args),
     /// Check a data directory: every byte of the log, the ledger's equations, the state's hash.
     Doctor,
     /// The configuration.
@@ -106,6 +114,8 @@ fn run(cli: Cli) -> Result<()> {
         Command::Catalog(args) => catalog::run(global, &args),
         Command::Quarantine(args) => quarantine::run(global, &args),
         Command::Serve(args) => serve::run(global, args),
+        Command::Send(args) => send::run(global, &args),
+        Command::Click(args) => click::run(global, &args),
         Command::Doctor => doctor::run(global),
         Command::Config(ConfigArgs::Check) => {
             let config = global.config()?;

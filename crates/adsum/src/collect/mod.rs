@@ -1,15 +1,37 @@
 //! Collect: events over HTTP, decoded, resolved, appended, answered.
 //!
+//! The way of a request: `events` (or `pixel`, `click`) -> `body` -> `intake` (decoders, privacy) -> writer -> `answer`.
 //! Invariant: a 202 is sent only when everything in the request is durable in the log; what is not acknowledged may be
 //! sent again and counts once.
 
+mod answer;
+mod body;
+mod click;
+mod decoders;
+mod destination;
+mod events;
+mod idempotency;
+mod intake;
+mod pixel;
+mod privacy;
+mod query;
+mod quota;
+
 use std::sync::Arc;
 
-use axum::Router;
+use axum::routing::{get, post};
+use axum::{Extension, Router};
+
+pub use destination::sign;
 
 use crate::service::Service;
 
 /// The collector's endpoints.
-pub fn router(_service: &Arc<Service>) -> Router<Arc<Service>> {
+pub fn router(service: &Arc<Service>) -> Router<Arc<Service>> {
+    let collector = Arc::new(intake::Collector::new(service.clone()));
     Router::new()
+        .route("/v1/events/collect", post(events::collect))
+        .route("/v1/pixel.gif", get(pixel::pixel))
+        .route("/v1/click", get(click::click))
+        .layer(Extension(collector))
 }

@@ -494,7 +494,7 @@ pub(crate) fn unescape_into(text: &[u8], s: Str, out: &mut Vec<u8>) {
 }
 
 /// Appends `text` as a JSON string.
-pub(crate) fn quote_into(text: &[u8], out: &mut Vec<u8>) {
+pub fn quote_into(text: &[u8], out: &mut Vec<u8>) {
     out.push(b'"');
     let mut rest = text;
     while let Some(plain) = rest.iter().position(|b| matches!(b, b'"' | b'\\' | 0..0x20)) {

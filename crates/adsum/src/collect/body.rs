@@ -1,0 +1,161 @@
+//! A request's body, from the socket to plain text: its type, its encoding, its size.
+//!
+//! Invariant: neither what comes in nor what comes out of a decompressor is ever larger than the limit; the decompressed
+//! bytes are counted as they come out, into memory that was set aside for no more. What is damaged, cut short or
+//! followed by something else is refused whole. Not here: what the text says (adsum-model).
+
+use std::io::Read;
+
+use axum::body::Body;
+use flate2::bufread::MultiGzDecoder;
+use http::{HeaderMap, HeaderName, StatusCode, header};
+use http_body_util::BodyExt;
+use zstd::zstd_safe::{DCtx, zstd_sys::ZSTD_ErrorCode};
+
+use crate::http::Problem;
+
+/// The most that deflate can make of one byte.
+const DEFLATE_RATIO_MAX: usize = 1032;
+
+/// How the events of a body are written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Format {
+    /// `{"events":[...]}`.
+    Array,
+    /// One object a line.
+    Lines,
+}
+
+impl Format {
+    /// By the request's Content-Type.
+    pub fn of(headers: &HeaderMap) -> Result<Self, Problem> {
+        let refused = || {
+            let detail = "send application/json with {\"events\":[...]} or application/x-ndjson, in UTF-8";
+            Problem::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "unsupported_media_type", detail).about("Content-Type")
+        };
+        let text = only(headers, &header::CONTENT_TYPE).ok_or_else(refused)?.ok_or_else(refused)?;
+        let mut parts = text.split(';').map(str::trim);
+        let format = match parts.next().unwrap_or_default().to_ascii_lowercase().as_str() {
+            "application/json" => Self::Array,
+            "application/x-ndjson" | "application/ndjson" => Self::Lines,
+            _ => return Err(refused()),
+        };
+        let utf8 = |parameter: &str| match parameter.split_once('=') {
+            Some((name, value)) if name.trim().eq_ignore_ascii_case("charset") => {
+                value.trim().trim_matches('"').eq_ignore_ascii_case("utf-8")
+            }
+            _ => true,
+        };
+        if parts.all(utf8) { Ok(format) } else { Err(refused()) }
+    }
+}
+
+/// How a body is compressed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Encoding {
+    /// Not at all.
+    Identity,
+    /// RFC 1952; members one after the other are one text.
+    Gzip,
+    /// RFC 8878; frames one after the other are one text.
+    Zstd,
+}
+
+impl Encoding {
+    /// By the request's Content-Encoding.
+    pub fn of(headers: &HeaderMap) -> Result<Self, Problem> {
+        let refused = || {
+            let detail = "send gzip, zstd or no encoding, and one of them only";
+            Problem::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "unsupported_encoding", detail).about("Content-Encoding")
+        };
+        let Some(text) = only(headers, &header::CONTENT_ENCODING).ok_or_else(refused)? else {
+            return Ok(Self::Identity);
+        };
+        match text.trim().to_ascii_lowercase().as_str() {
+            "identity" => Ok(Self::Identity),
+            // RFC 9110, section 8.4.1.3: the two names mean the same.
+            "gzip" | "x-gzip" => Ok(Self::Gzip),
+            "zstd" => Ok(Self::Zstd),
+            _ => Err(refused()),
+        }
+    }
+}
+
+/// A header that may stand once: `None` where it stands more often or is no text, `Some(None)` where it is missing.
+fn only<'h>(headers: &'h HeaderMap, name: &HeaderName) -> Option<Option<&'h str>> {
+    let mut all = headers.get_all(name).iter();
+    let first = all.next();
+    if all.next().is_some() {
+        return None;
+    }
+    first.map_or(Some(None), |value| value.to_str().ok().map(Some))
+}
+
+/// Reads a body of at most `bytes_max` bytes. How long that may take is the server's to limit.
+pub async fn read(mut body: Body, headers: &HeaderMap, bytes_max: usize) -> Result<Vec<u8>, Problem> {
+    let declared = only(headers, &header::CONTENT_LENGTH).flatten().and_then(|text| text.parse::<usize>().ok());
+    if declared.is_some_and(|bytes| bytes > bytes_max) {
+        return Err(too_large(bytes_max));
+    }
+    let mut read = Vec::with_capacity(declared.unwrap_or_default());
+    while let Some(frame) = body.frame().await {
+        let frame =
+            frame.map_err(|_| Problem::bad_request("invalid_body", "the body broke off or is framed wrongly"))?;
+        let Ok(data) = frame.into_data() else { continue };
+        if read.len() + data.len() > bytes_max {
+            return Err(too_large(bytes_max));
+        }
+        read.extend_from_slice(&data);
+    }
+    Ok(read)
+}
+
+/// The text of a body, at most `bytes_max` bytes of it.
+pub fn decompress(encoding: Encoding, body: Vec<u8>, bytes_max: usize) -> Result<Vec<u8>, Problem> {
+    let text = match encoding {
+        Encoding::Identity => body,
+        // An empty body has no events, however it says that it is compressed.
+        _ if body.is_empty() => body,
+        Encoding::Gzip => gunzip(&body, bytes_max)?,
+        Encoding::Zstd => unzstd(&body, bytes_max)?,
+    };
+    if text.starts_with(b"\xEF\xBB\xBF") {
+        return Err(Problem::bad_request("invalid_body", "the body begins with a byte order mark; send it without"));
+    }
+    Ok(text)
+}
+
+fn gunzip(body: &[u8], bytes_max: usize) -> Result<Vec<u8>, Problem> {
+    let mut text = Vec::with_capacity(body.len().saturating_mul(DEFLATE_RATIO_MAX).min(bytes_max) + 1);
+    let read = MultiGzDecoder::new(body).take(bytes_max as u64 + 1).read_to_end(&mut text);
+    if text.len() > bytes_max {
+        return Err(too_large(bytes_max));
+    }
+    read.map_err(|error| damaged("gzip", &error.to_string()))?;
+    text.shrink_to_fit();
+    Ok(text)
+}
+
+/// In one go: what was written serves as the window, so that no frame's header can ask for memory.
+fn unzstd(body: &[u8], bytes_max: usize) -> Result<Vec<u8>, Problem> {
+    const FULL: usize = (ZSTD_ErrorCode::ZSTD_error_dstSize_tooSmall as usize).wrapping_neg();
+    let mut text = Vec::with_capacity(bytes_max);
+    match DCtx::create().decompress(&mut text, body) {
+        Ok(_) if text.len() > bytes_max => return Err(too_large(bytes_max)),
+        Ok(_) => {}
+        Err(FULL) => return Err(too_large(bytes_max)),
+        Err(code) => return Err(damaged("zstd", zstd::zstd_safe::get_error_name(code))),
+    }
+    text.shrink_to_fit();
+    Ok(text)
+}
+
+fn damaged(encoding: &str, why: &str) -> Problem {
+    let detail = format!("the body is no whole {encoding} stream: {why}; nothing of it was taken");
+    Problem::bad_request("bad_encoding", detail).about("Content-Encoding")
+}
+
+fn too_large(bytes_max: usize) -> Problem {
+    let detail = format!("a body has at most {bytes_max} bytes, as sent and decompressed; send fewer events a request");
+    Problem::new(StatusCode::PAYLOAD_TOO_LARGE, "body_too_large", detail)
+}

@@ -1,0 +1,77 @@
+//! `POST /v1/events/collect`.
+//!
+//! Invariant: once the body is read the work belongs to a task of its own, so that a client that goes away undoes
+//! nothing, and a retry meets what it did.
+
+use std::sync::Arc;
+
+use axum::Extension;
+use axum::body::Body;
+use axum::response::{IntoResponse, Response};
+use http::HeaderMap;
+use xxhash_rust::xxh3::xxh3_128_with_seed;
+
+use super::answer::Answer;
+use super::body::{self, Encoding, Format};
+use super::idempotency::{self, Begin};
+use super::intake::{Collector, aside};
+use crate::clock;
+use crate::http::{Principal, Problem};
+
+/// What a compressed byte weighs against a plain one, when it is asked whether work is done aside.
+const COMPRESSED_WEIGHT: usize = 16;
+
+/// A request that was read whole.
+struct Request {
+    format: Format,
+    encoding: Encoding,
+    key: Option<Arc<str>>,
+    body: Vec<u8>,
+    principal: Principal,
+}
+
+/// Takes events in.
+pub async fn collect(
+    Extension(collector): Extension<Arc<Collector>>,
+    Extension(principal): Extension<Principal>,
+    headers: HeaderMap,
+    body: Body,
+) -> Result<Response, Problem> {
+    let (format, encoding, key) = (Format::of(&headers)?, Encoding::of(&headers)?, idempotency::key(&headers)?);
+    let bytes_max = collector.service.config.collect.body_bytes_max();
+    let body = body::read(body, &headers, bytes_max).await?;
+    let request = Request { format, encoding, key, body, principal };
+    let done = tokio::spawn(take(collector, request, bytes_max)).await;
+    let answer = done.map_err(|error| {
+        tracing::error!(%error, "a request of events failed");
+        Problem::internal()
+    })?;
+    Ok(answer?.into_response())
+}
+
+async fn take(collector: Arc<Collector>, request: Request, bytes_max: usize) -> Result<Answer, Problem> {
+    let Request { format, encoding, key, body, principal } = request;
+    let weight = if encoding == Encoding::Identity { 0 } else { body.len() * COMPRESSED_WEIGHT };
+    let text = aside(weight, move || body::decompress(encoding, body, bytes_max)).await??;
+    let underway = match key {
+        None => None,
+        Some(key) => {
+            let hash = xxh3_128_with_seed(&text, u64::from(format == Format::Lines));
+            match collector.keys.begin(&principal.token_id, key, hash)? {
+                Begin::New(underway) => Some(underway),
+                Begin::Done(answer) => return Ok(answer),
+            }
+        }
+    };
+    let submitted = collector.submit(format, text, &principal.source, &principal.token_id).await?;
+    let receipt = submitted.appending.await.map_err(|_| Problem::from(crate::writer::Refusal::Failed))??;
+    let id = clock::ulid(receipt.appended_at).map_err(|error| {
+        tracing::error!(%error, "no id for a batch");
+        Problem::internal()
+    })?;
+    let answer = submitted.outcome.answer(&format!("ib_{id}"), receipt.base);
+    if let Some(underway) = underway {
+        underway.done(&answer);
+    }
+    Ok(answer)
+}
