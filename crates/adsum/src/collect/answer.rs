@@ -17,6 +17,7 @@ use serde::Serialize;
 const ERRORS_MAX: usize = 1000;
 
 /// What became of the events of a request, before they have a place in the log.
+#[derive(Default)]
 pub struct Outcome {
     accepted: usize,
     rejected: usize,

@@ -5,6 +5,7 @@
 //! followed by something else is refused whole. Not here: what the text says (adsum-model).
 
 use std::io::Read;
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use axum::body::Body;
 use flate2::bufread::MultiGzDecoder;
@@ -14,8 +15,8 @@ use zstd::zstd_safe::{DCtx, zstd_sys::ZSTD_ErrorCode};
 
 use crate::http::Problem;
 
-/// The most that deflate can make of one byte.
-const DEFLATE_RATIO_MAX: usize = 1032;
+/// How many pieces of memory to decompress into wait for the next body.
+const SCRATCHES_MAX: usize = 4;
 
 /// How the events of a body are written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -110,44 +111,81 @@ pub async fn read(mut body: Body, headers: &HeaderMap, bytes_max: usize) -> Resu
     Ok(read)
 }
 
-/// The text of a body, at most `bytes_max` bytes of it.
-pub fn decompress(encoding: Encoding, body: Vec<u8>, bytes_max: usize) -> Result<Vec<u8>, Problem> {
-    let text = match encoding {
-        Encoding::Identity => body,
-        // An empty body has no events, however it says that it is compressed.
-        _ if body.is_empty() => body,
-        Encoding::Gzip => gunzip(&body, bytes_max)?,
-        Encoding::Zstd => unzstd(&body, bytes_max)?,
-    };
-    if text.starts_with(b"\xEF\xBB\xBF") {
-        return Err(Problem::bad_request("invalid_body", "the body begins with a byte order mark; send it without"));
-    }
-    Ok(text)
+/// Takes bodies out of their encodings.
+///
+/// What comes out is written into memory that is used again and again, and copied once its size is known: a body that
+/// grows beyond the limit costs no memory that it would not give back.
+pub struct Decompressor {
+    bytes_max: usize,
+    idle: Mutex<Vec<Scratch>>,
 }
 
-fn gunzip(body: &[u8], bytes_max: usize) -> Result<Vec<u8>, Problem> {
-    let mut text = Vec::with_capacity(body.len().saturating_mul(DEFLATE_RATIO_MAX).min(bytes_max) + 1);
-    let read = MultiGzDecoder::new(body).take(bytes_max as u64 + 1).read_to_end(&mut text);
-    if text.len() > bytes_max {
-        return Err(too_large(bytes_max));
-    }
-    read.map_err(|error| damaged("gzip", &error.to_string()))?;
-    text.shrink_to_fit();
-    Ok(text)
+struct Scratch {
+    text: Vec<u8>,
+    zstd: DCtx<'static>,
 }
 
-/// In one go: what was written serves as the window, so that no frame's header can ask for memory.
-fn unzstd(body: &[u8], bytes_max: usize) -> Result<Vec<u8>, Problem> {
-    const FULL: usize = (ZSTD_ErrorCode::ZSTD_error_dstSize_tooSmall as usize).wrapping_neg();
-    let mut text = Vec::with_capacity(bytes_max);
-    match DCtx::create().decompress(&mut text, body) {
-        Ok(_) if text.len() > bytes_max => return Err(too_large(bytes_max)),
-        Ok(_) => {}
-        Err(FULL) => return Err(too_large(bytes_max)),
-        Err(code) => return Err(damaged("zstd", zstd::zstd_safe::get_error_name(code))),
+impl Decompressor {
+    /// Of texts of at most `bytes_max` bytes.
+    pub fn new(bytes_max: usize) -> Self {
+        Self { bytes_max, idle: Mutex::default() }
     }
-    text.shrink_to_fit();
-    Ok(text)
+
+    /// The text of a body.
+    pub fn text(&self, encoding: Encoding, body: Vec<u8>) -> Result<Vec<u8>, Problem> {
+        let text = match encoding {
+            Encoding::Identity => body,
+            // An empty body has no events, however it says that it is compressed.
+            _ if body.is_empty() => body,
+            Encoding::Gzip => self.with_scratch(|scratch| scratch.gunzip(&body, self.bytes_max))?,
+            Encoding::Zstd => self.with_scratch(|scratch| scratch.unzstd(&body, self.bytes_max))?,
+        };
+        if text.starts_with(b"\xEF\xBB\xBF") {
+            return Err(Problem::bad_request(
+                "invalid_body",
+                "the body begins with a byte order mark; send it without",
+            ));
+        }
+        Ok(text)
+    }
+
+    fn with_scratch(&self, work: impl FnOnce(&mut Scratch) -> Result<(), Problem>) -> Result<Vec<u8>, Problem> {
+        let waiting = self.idle().pop();
+        // The room is asked for once and used as far as texts need it; the one byte more tells too long from just fits.
+        let room = || Scratch { text: Vec::with_capacity(self.bytes_max + 1), zstd: DCtx::create() };
+        let mut scratch = waiting.unwrap_or_else(room);
+        scratch.text.clear();
+        let result = work(&mut scratch).map(|()| scratch.text.as_slice().to_vec());
+        let mut idle = self.idle();
+        if idle.len() < SCRATCHES_MAX {
+            idle.push(scratch);
+        }
+        result
+    }
+
+    fn idle(&self) -> MutexGuard<'_, Vec<Scratch>> {
+        self.idle.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Scratch {
+    fn gunzip(&mut self, body: &[u8], bytes_max: usize) -> Result<(), Problem> {
+        let read = MultiGzDecoder::new(body).take(bytes_max as u64 + 1).read_to_end(&mut self.text);
+        if self.text.len() > bytes_max {
+            return Err(too_large(bytes_max));
+        }
+        read.map(|_| ()).map_err(|error| damaged("gzip", &error.to_string()))
+    }
+
+    /// In one go: what was written serves as the window, so that no frame's header can ask for memory.
+    fn unzstd(&mut self, body: &[u8], bytes_max: usize) -> Result<(), Problem> {
+        const FULL: usize = (ZSTD_ErrorCode::ZSTD_error_dstSize_tooSmall as usize).wrapping_neg();
+        match self.zstd.decompress(&mut self.text, body) {
+            Ok(_) if self.text.len() <= bytes_max => Ok(()),
+            Ok(_) | Err(FULL) => Err(too_large(bytes_max)),
+            Err(code) => Err(damaged("zstd", zstd::zstd_safe::get_error_name(code))),
+        }
+    }
 }
 
 fn damaged(encoding: &str, why: &str) -> Problem {

@@ -41,7 +41,7 @@ pub async fn collect(
     let bytes_max = collector.service.config.collect.body_bytes_max();
     let body = body::read(body, &headers, bytes_max).await?;
     let request = Request { format, encoding, key, body, principal };
-    let done = tokio::spawn(take(collector, request, bytes_max)).await;
+    let done = tokio::spawn(take(collector, request)).await;
     let answer = done.map_err(|error| {
         tracing::error!(%error, "a request of events failed");
         Problem::internal()
@@ -49,10 +49,11 @@ pub async fn collect(
     Ok(answer?.into_response())
 }
 
-async fn take(collector: Arc<Collector>, request: Request, bytes_max: usize) -> Result<Answer, Problem> {
+async fn take(collector: Arc<Collector>, request: Request) -> Result<Answer, Problem> {
     let Request { format, encoding, key, body, principal } = request;
     let weight = if encoding == Encoding::Identity { 0 } else { body.len() * COMPRESSED_WEIGHT };
-    let text = aside(weight, move || body::decompress(encoding, body, bytes_max)).await??;
+    let own = collector.clone();
+    let text = aside(weight, move || own.decompressor.text(encoding, body)).await??;
     let underway = match key {
         None => None,
         Some(key) => {

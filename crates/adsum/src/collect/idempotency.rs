@@ -150,3 +150,69 @@ impl State {
 fn bytes(name: &Name, answer: &Answer) -> usize {
     OVERHEAD_BYTES + name.1.len() + answer.bytes()
 }
+
+#[cfg(test)]
+mod tests {
+    use adsum_model::id::Offset;
+
+    use super::super::answer::Outcome;
+    use super::*;
+
+    fn begin(keys: &Arc<Keys>, token: &str, key: &str, body: u128) -> Result<Begin, &'static str> {
+        keys.begin(&token.into(), key.into(), body).map_err(|problem| problem.code)
+    }
+
+    /// What came of it, in a word.
+    fn word(begun: &Result<Begin, &'static str>) -> &'static str {
+        match begun {
+            Ok(Begin::New(_)) => "new",
+            Ok(Begin::Done(_)) => "done",
+            Err(code) => code,
+        }
+    }
+
+    fn answer() -> Answer {
+        Outcome::default().answer("ib_1", Offset::ZERO)
+    }
+
+    #[test]
+    fn one_request_a_key_and_token() {
+        let keys = Arc::new(Keys::default());
+        let first = begin(&keys, "tk_1", "a", 1);
+        assert_eq!(word(&first), "new");
+        for (token, key, body, want) in [
+            ("tk_1", "a", 1, "idempotency_in_flight"),
+            ("tk_1", "a", 2, "idempotency_key_reused"),
+            ("tk_2", "a", 2, "new"),
+            ("tk_1", "b", 2, "new"),
+        ] {
+            assert_eq!(word(&begin(&keys, token, key, body)), want, "{token} {key} {body}");
+        }
+        // One that came to nothing leaves its key free, for any body.
+        drop(first);
+        let Ok(Begin::New(second)) = begin(&keys, "tk_1", "a", 2) else { panic!("not new") };
+        second.done(&answer());
+        for (body, want) in [(2, "done"), (1, "idempotency_key_reused")] {
+            assert_eq!(word(&begin(&keys, "tk_1", "a", body)), want, "{body}");
+        }
+        let state = keys.state();
+        assert_eq!((state.requests.len(), state.answered.len()), (1, 1));
+    }
+
+    #[test]
+    fn the_oldest_answers_go_first() {
+        let keys = Arc::new(Keys::default());
+        for i in 0..=KEYS_MAX {
+            let Ok(Begin::New(underway)) = begin(&keys, "tk_1", &i.to_string(), 0) else { panic!("{i} is not new") };
+            underway.done(&answer());
+        }
+        assert_eq!(word(&begin(&keys, "tk_1", "0", 0)), "new");
+        assert_eq!(word(&begin(&keys, "tk_1", "1", 0)), "done");
+        let mut state = keys.state();
+        assert_eq!(state.requests.len(), KEYS_MAX);
+        // Bytes are counted out as they were counted in.
+        state.bytes += BYTES_MAX;
+        state.forget(Moment::now());
+        assert_eq!((state.requests.len(), state.bytes), (0, BYTES_MAX));
+    }
+}

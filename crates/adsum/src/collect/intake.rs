@@ -10,7 +10,7 @@ use adsum_model::wire::{BodyCode, BodyError, Decoded, Intake};
 use http::StatusCode;
 
 use super::answer::Outcome;
-use super::body::Format;
+use super::body::{Decompressor, Format};
 use super::decoders::Decoders;
 use super::idempotency::Keys;
 use super::{privacy, quota};
@@ -31,6 +31,8 @@ pub struct Collector {
     pub service: Arc<Service>,
     /// Idempotency keys.
     pub keys: Arc<Keys>,
+    /// Takes bodies out of their encodings.
+    pub decompressor: Decompressor,
     decoders: Decoders,
     future_micros: i64,
     events_max: usize,
@@ -52,6 +54,7 @@ impl Collector {
         Self {
             decoders: Decoders::new(service.catalog.clone(), service.secret, campaigns),
             keys: Arc::default(),
+            decompressor: Decompressor::new(service.config.collect.body_bytes_max()),
             future_micros: service.config.rules().future_micros,
             events_max: service.config.collect.events_max(),
             ip: service.config.privacy.ip,

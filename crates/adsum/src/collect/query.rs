@@ -5,8 +5,9 @@
 
 use adsum_model::catalog::{Catalog, FieldKind};
 use adsum_model::time::ReceivedAt;
-use adsum_model::wire::{canonical_json, quote_into};
+use adsum_model::wire::quote_into;
 use http::StatusCode;
+use serde_json::value::RawValue;
 
 use crate::http::Problem;
 
@@ -90,8 +91,8 @@ fn stands_bare(kind: FieldKind, value: &[u8]) -> bool {
         FieldKind::Object => value.first() == Some(&b'{'),
         _ => false,
     };
-    // A line break inside an object would end the line.
-    begins && !value.contains(&b'\n') && canonical_json(value).is_ok()
+    // One value to its end, and no line break inside, which would end the line.
+    begins && !value.contains(&b'\n') && serde_json::from_slice::<&RawValue>(value).is_ok()
 }
 
 /// Plus signs are spaces and %XX are bytes (the URL standard, application/x-www-form-urlencoded).
@@ -132,6 +133,7 @@ mod tests {
             ("position=-3&propensity=0.25&occurredAt=x", r#"{"position":-3,"propensity":0.25,"occurredAt":"x"}"#),
             ("attributes=%7B%22a%22%3A1%7D&occurredAt=x", r#"{"attributes":{"a":1},"occurredAt":"x"}"#),
             ("attributes=%7B%22a%22%0A%3A1%7D&occurredAt=x", r#"{"attributes":"{\"a\"\u000a:1}","occurredAt":"x"}"#),
+            ("attributes=%7B%7D%2C%22a%22%3A%7B%7D&occurredAt=x", r#"{"attributes":"{},\"a\":{}","occurredAt":"x"}"#),
             ("userId=7&a%3Db=%zz&&occurredAt=x", r#"{"userId":"7","a=b":"%zz","occurredAt":"x"}"#),
             ("eventId=a&eventId=b&occurredAt=x", r#"{"eventId":"a","eventId":"b","occurredAt":"x"}"#),
             ("", r#"{"occurredAt":"2026-11-21T08:05:20Z"}"#),
