@@ -20,6 +20,8 @@ use serde::Deserialize;
 /// The most text that may become one frame: with the chunk or the long line that goes over it, it stays below the
 /// 64 MiB that a frame of the log may have.
 const FRAME_BYTES_MAX: usize = 24 << 20;
+/// The longest name of a source, in bytes.
+const SOURCE_BYTES_MAX: usize = 64;
 /// The most events that a request may be configured to have.
 const REQUEST_EVENTS_MAX: usize = 100_000;
 
@@ -143,6 +145,20 @@ impl CollectConfig {
         }
         if !(1..=REQUEST_EVENTS_MAX).contains(&events) {
             bail!("collect.events_max: {events} is not from 1 to {REQUEST_EVENTS_MAX}");
+        }
+        for (key, source) in &self.site_keys {
+            if source.is_empty() || source.len() > SOURCE_BYTES_MAX || source.chars().any(char::is_control) {
+                bail!(
+                    "collect.site_keys.{key}: a source has 1 to {SOURCE_BYTES_MAX} characters and no control characters"
+                );
+            }
+        }
+        for prefix in &self.click_destinations {
+            if !crate::collect::is_registrable(prefix) {
+                bail!(
+                    "collect.click_destinations: {prefix:?} is no http or https address without credentials and query"
+                );
+            }
         }
         Ok(())
     }

@@ -33,6 +33,11 @@ pub fn sign(target: &str, secret: &Secret) -> Option<String> {
     plain(target).map(|_| URL_SAFE_NO_PAD.encode(signer(target, secret).finalize().into_bytes()))
 }
 
+/// Whether an address can be registered: addresses below it are found.
+pub fn is_registrable(prefix: &str) -> bool {
+    plain(prefix).is_some_and(|p| p.query().is_none() && p.fragment().is_none())
+}
+
 /// An address that every reader reads the same way.
 fn plain(text: &str) -> Option<Url> {
     let odd = |c: char| c.is_control() || c.is_whitespace() || c == '\\';
@@ -51,7 +56,7 @@ fn plain(text: &str) -> Option<Url> {
 
 /// Whether an address is a registered one or lies below it, at a boundary of its path.
 fn is_below(url: &Url, prefix: &str) -> bool {
-    let Some(prefix) = plain(prefix).filter(|p| p.query().is_none() && p.fragment().is_none()) else { return false };
+    let Some(prefix) = plain(prefix).filter(|_| is_registrable(prefix)) else { return false };
     let same_origin = url.scheme() == prefix.scheme()
         && url.host() == prefix.host()
         && url.port_or_known_default() == prefix.port_or_known_default();

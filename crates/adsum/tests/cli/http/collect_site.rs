@@ -11,6 +11,25 @@ use crate::place::Place;
 const CONFIG: &str = "[time]\nhorizon_seconds = 4000000000\n[collect]\nsite_keys = { sk_web = \"web\" }\n\
                       click_destinations = [\"https://shop.example/sale\"]\n";
 
+#[test]
+fn a_configuration_that_is_wrong_is_named() {
+    for (text, words) in [
+        ("[collect]\nbody_bytes_max = 0", "collect.body_bytes_max"),
+        ("[collect]\nbody_bytes_max = 100000000", "collect.body_bytes_max"),
+        ("[collect]\nevents_max = 0", "collect.events_max"),
+        ("[collect]\nsite_keys = { sk_a = \"\" }", "collect.site_keys.sk_a"),
+        ("[collect]\nclick_destinations = [\"javascript:alert(1)\"]", "collect.click_destinations"),
+        ("[collect]\nclick_destinations = [\"https://a@shop.example/\"]", "collect.click_destinations"),
+        ("[collect]\nclick_destinations = [\"https://shop.example/?a=1\"]", "collect.click_destinations"),
+        ("[collect]\nother = 1", "other"),
+        ("[privacy]\nip = \"hash\"", "ip"),
+    ] {
+        let place = Place::new();
+        place.write("adsum.toml", text);
+        place.run(&["config", "check", "--config", "adsum.toml"]).fails(1, &[words]);
+    }
+}
+
 fn quarantined(place: &Place) -> Vec<Value> {
     let text = place.run(&["quarantine", "list", "--json", "--config", "adsum.toml"]).ok();
     serde_json::from_str::<Value>(&text).unwrap()["entries"].as_array().unwrap().clone()
@@ -56,6 +75,9 @@ fn table_of_pixels() {
         let answer = server.request_as(None, "GET", &format!("/v1/pixel.gif?{query}"), &[], None);
         assert_eq!(answer.expect(status)["code"], code);
     }
+    // A preview is no impression.
+    let preview = server.request_as(None, "HEAD", &format!("/v1/pixel.gif?{}", counted[0]), &[], None);
+    assert_eq!(preview.status, 405);
     assert_eq!(server.stop(), Some(0));
     let ledger = ledger(&place, "web");
     let figures = ["counted", "duplicates", "rejected", "received"].map(|name| ledger[name].as_u64().unwrap());
