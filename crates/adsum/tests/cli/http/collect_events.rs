@@ -178,6 +178,30 @@ fn an_address_is_written_as_the_policy_says() {
 }
 
 #[test]
+fn what_counts_is_what_was_written_of_an_address() {
+    let config =
+        format!("rollups = [[\"campaignId\", \"network\"]]\n{CONFIG}[dimensions.network]\nid = 1001\nfield = \"ip\"\n");
+    let from = |id: &str, ip: &str| event(id).with("ip", ip).line();
+    let body = [from("a", "203.0.113.77"), from("b", "203.0.113.78"), from("c", "somewhere")];
+    // As it was counted at once, and as it comes out of the log again.
+    for killed in [false, true] {
+        let place = Place::new();
+        let server = start(&place, &config);
+        assert_eq!(collect_array(&server, &body).expect(202)["accepted"], 3);
+        if killed {
+            server.kill();
+        } else {
+            assert_eq!(server.stop(), Some(0));
+        }
+        let range = ["--from", "2020-01-01T00:00:00Z", "--to", "2020-01-01T01:00:00Z"];
+        let mut rows = place.report(&[&range[..], &["--by", "network", "--config", "adsum.toml"]].concat());
+        rows.sort_by_key(|row| row.text("network").to_owned());
+        let rows: Vec<_> = rows.iter().map(|row| (row.text("network"), row.number("impressions"))).collect();
+        assert_eq!(rows, [("-", 1), ("203.0.113.0", 2)], "killed: {killed}");
+    }
+}
+
+#[test]
 fn no_field_is_left_out_by_either_door() {
     let place = Place::new();
     let server = start(&place, CONFIG);
