@@ -27,6 +27,12 @@ pub fn random<const N: usize>() -> anyhow::Result<[u8; N]> {
     Ok(bytes)
 }
 
+/// An id that sorts by its time, as text: 48 bits of milliseconds and 80 random ones (the ULID specification).
+pub fn ulid(at: ReceivedAt) -> anyhow::Result<String> {
+    let milliseconds = u64::try_from(at.micros() / 1000).unwrap_or_default();
+    Ok(ulid::Ulid::from_parts(milliseconds, u128::from_le_bytes(random()?)).to_string())
+}
+
 /// Microseconds as seconds, for a measurement.
 pub fn seconds(micros: i64) -> f64 {
     micros as f64 / 1e6
@@ -45,6 +51,11 @@ impl Moment {
     /// Microseconds since.
     pub fn elapsed_micros(self) -> u64 {
         self.0.elapsed().as_micros() as u64
+    }
+
+    /// Microseconds from an earlier moment to this one.
+    pub fn micros_since(self, earlier: Self) -> u64 {
+        self.0.saturating_duration_since(earlier.0).as_micros() as u64
     }
 
     /// Seconds since, for a measurement.

@@ -22,6 +22,10 @@ use crate::http::settings::ServerConfig;
 /// The most text that may become one frame: with the chunk or the long line that goes over it, it stays below the
 /// 64 MiB that a frame of the log may have.
 const FRAME_BYTES_MAX: usize = 24 << 20;
+/// The longest name of a source, in bytes.
+const SOURCE_BYTES_MAX: usize = 64;
+/// The most events that a request may be configured to have.
+const REQUEST_EVENTS_MAX: usize = 100_000;
 
 /// The file as written.
 #[derive(Clone, Debug, Default, Deserialize)]
@@ -47,6 +51,10 @@ pub struct Config {
     pub server: ServerConfig,
     /// How files are read.
     pub import: ImportConfig,
+    /// What a request of events may hold, and what browsers may use.
+    pub collect: CollectConfig,
+    /// Personal data.
+    pub privacy: PrivacyConfig,
     /// A sender's field names.
     pub fields: BTreeMap<String, FieldMapping>,
     /// Dimensions beside the built-in ones.
@@ -109,6 +117,76 @@ pub struct ImportConfig {
     pub chunk_bytes: Option<usize>,
     /// Bytes of text that become one frame of the log, synced as one.
     pub frame_bytes: Option<usize>,
+}
+
+/// The collector.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct CollectConfig {
+    body_bytes_max: Option<usize>,
+    events_max: Option<usize>,
+    /// The source of each site key, beside those of the metadata.
+    pub site_keys: BTreeMap<String, String>,
+    /// Addresses below which a click may lead, beside those of the metadata.
+    pub click_destinations: Vec<String>,
+}
+
+impl CollectConfig {
+    /// The most bytes of a body, as sent and decompressed.
+    pub fn body_bytes_max(&self) -> usize {
+        self.body_bytes_max.unwrap_or(8 << 20)
+    }
+
+    /// The most events of a request.
+    pub fn events_max(&self) -> usize {
+        self.events_max.unwrap_or(5000)
+    }
+
+    fn check(&self) -> Result<()> {
+        let (bytes, events) = (self.body_bytes_max(), self.events_max());
+        if !(1..=FRAME_BYTES_MAX).contains(&bytes) {
+            bail!("collect.body_bytes_max: {bytes} is not from 1 to {FRAME_BYTES_MAX}");
+        }
+        if !(1..=REQUEST_EVENTS_MAX).contains(&events) {
+            bail!("collect.events_max: {events} is not from 1 to {REQUEST_EVENTS_MAX}");
+        }
+        for (key, source) in &self.site_keys {
+            if source.is_empty() || source.len() > SOURCE_BYTES_MAX || source.chars().any(char::is_control) {
+                bail!(
+                    "collect.site_keys.{key}: a source has 1 to {SOURCE_BYTES_MAX} characters and no control characters"
+                );
+            }
+        }
+        for prefix in &self.click_destinations {
+            if !crate::collect::is_registrable(prefix) {
+                bail!(
+                    "collect.click_destinations: {prefix:?} is no http or https address without credentials and query"
+                );
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Personal data.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct PrivacyConfig {
+    /// What becomes of the viewer's address.
+    pub ip: IpPolicy,
+}
+
+/// What becomes of the viewer's address before it is written.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum IpPolicy {
+    /// It is written as it is.
+    Keep,
+    /// Its network is: /24 of IPv4, /48 of IPv6.
+    #[default]
+    Truncate,
+    /// Nothing of it is.
+    Drop,
 }
 
 /// What a sender's field becomes: a name, or a name and how its values are written.
@@ -262,6 +340,7 @@ impl Config {
             bail!("import.frame_bytes: {bytes} is more than {FRAME_BYTES_MAX}");
         }
         config.server.check()?;
+        config.collect.check()?;
         Ok(config)
     }
 

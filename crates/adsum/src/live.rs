@@ -5,13 +5,14 @@
 //! itself (process), and what is made of the rows (report).
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
 
 use adsum_engine::Clocks;
 use adsum_model::id::{FrameSeq, Offset, Position, Revision};
 use adsum_model::ledger::LedgerCounts;
 use adsum_model::state::QuarantineEntry;
 use adsum_model::table::{TableIx, TableRows};
-use adsum_model::time::ReceivedAt;
+use adsum_model::time::{EventTime, ReceivedAt};
 use adsum_store::{BucketRange, StoreView};
 use crossbeam_channel::{Receiver, Sender, TrySendError};
 use tokio::sync::{broadcast, oneshot, watch};
@@ -81,6 +82,7 @@ pub struct Live {
     asks: Sender<Ask>,
     updates: broadcast::Sender<Arc<Update>>,
     folded: watch::Receiver<FrameSeq>,
+    line: Arc<AtomicI64>,
 }
 
 /// The other ends, for the thread that owns the pipeline.
@@ -88,16 +90,18 @@ pub struct LiveEnds {
     pub(crate) asks: Receiver<Ask>,
     pub(crate) updates: broadcast::Sender<Arc<Update>>,
     pub(crate) folded: watch::Sender<FrameSeq>,
+    line: Arc<AtomicI64>,
 }
 
 impl Live {
-    /// A handle and its other ends; `next` is the next frame to fold.
-    pub fn new(next: FrameSeq) -> (Self, LiveEnds) {
+    /// A handle and its other ends; `next` is the next frame to fold, `line` the acceptance line by then.
+    pub fn new(next: FrameSeq, line: EventTime) -> (Self, LiveEnds) {
         let (asks_out, asks_in) = crossbeam_channel::bounded(ASKS_WAITING_MAX);
         let (updates, _) = broadcast::channel(UPDATES_KEPT);
         let (folded_out, folded_in) = watch::channel(next);
-        let live = Self { asks: asks_out, updates: updates.clone(), folded: folded_in };
-        (live, LiveEnds { asks: asks_in, updates, folded: folded_out })
+        let line = Arc::new(AtomicI64::new(line.micros()));
+        let live = Self { asks: asks_out, updates: updates.clone(), folded: folded_in, line: line.clone() };
+        (live, LiveEnds { asks: asks_in, updates, folded: folded_out, line })
     }
 
     /// The state at one moment. 503 where too many ask, or the process is stopping.
@@ -125,9 +129,21 @@ impl Live {
         *self.folded.borrow()
     }
 
+    /// The acceptance line as of the last frame folded: what happened before it will not count.
+    pub fn line(&self) -> EventTime {
+        EventTime::from_micros(self.line.load(Ordering::Relaxed))
+    }
+
     /// What is folded from now on. A watcher that falls behind misses updates and is told how many.
     pub fn updates(&self) -> broadcast::Receiver<Arc<Update>> {
         self.updates.subscribe()
+    }
+}
+
+impl LiveEnds {
+    /// Says where the acceptance line is.
+    pub(crate) fn publish_line(&self, line: EventTime) {
+        self.line.store(line.micros(), Ordering::Relaxed);
     }
 }
 

@@ -156,7 +156,7 @@ fn lock(dir: &Path) -> Result<File> {
 }
 
 /// Reads the secret, or makes it for a directory that has nothing yet. It is synced before anything is keyed by it.
-fn secret(dir: &Path, fresh: bool) -> Result<Secret> {
+pub fn secret(dir: &Path, fresh: bool) -> Result<Secret> {
     let path: PathBuf = dir.join("secret");
     match fs::read(&path) {
         Ok(bytes) => match <[u8; 16]>::try_from(bytes.as_slice()) {

@@ -35,6 +35,11 @@ impl Secret {
     pub fn new(bytes: [u8; 16]) -> Self {
         Self(bytes)
     }
+
+    /// The bytes, to derive other keys from. They are never shown.
+    pub fn bytes(&self) -> &[u8; 16] {
+        &self.0
+    }
 }
 
 /// A value as hashes see it.

@@ -1,11 +1,13 @@
 //! The command line: flags over ADSUM_* variables over the configuration file.
 
 mod catalog;
+mod click;
 mod client;
 mod doctor;
 mod import;
 mod quarantine;
 mod report;
+mod send;
 mod serve;
 mod tail;
 
@@ -13,7 +15,7 @@ use std::io::{self, IsTerminal, Write};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use anyhow::Result;
+use anyhow::{Result, anyhow};
 use clap::{CommandFactory, Parser, Subcommand};
 use indicatif::{ProgressBar, ProgressStyle};
 
@@ -77,6 +79,11 @@ enum Command {
     Quarantine(quarantine::Args),
     /// Run the service: collect events over HTTP, answer reports.
     Serve(serve::Args),
+    /// Send files of events to a running service.
+    Send(send::Args),
+    /// Click links.
+    #[command(subcommand)]
+    Click(click::Args),
     /// Check a data directory: every byte of the log, the ledger's equations, the state's hash.
     Doctor,
     /// The configuration.
@@ -121,6 +128,8 @@ fn run(cli: Cli) -> Result<()> {
         Command::Catalog(args) => catalog::run(global, &args),
         Command::Quarantine(args) => quarantine::run(global, &args),
         Command::Serve(args) => serve::run(global, args),
+        Command::Send(args) => send::run(global, &args),
+        Command::Click(args) => click::run(global, &args),
         Command::Doctor => doctor::run(global),
         Command::Config(ConfigArgs::Check) => {
             let config = global.config()?;
@@ -155,8 +164,13 @@ impl Global {
 
     /// The server to ask, where one is given.
     fn client(&self) -> Result<Option<Client>> {
-        let (token_file, ca_file) = (self.token_file.as_deref(), self.ca_file.as_deref());
-        self.url.as_ref().map(|url| Client::new(url, token_file, ca_file)).transpose()
+        let client = |url: &String| Client::new(url, self.token_file.as_deref(), self.ca_file.as_deref());
+        self.url.as_ref().map(client).transpose()
+    }
+
+    /// The client of the server that must be named.
+    fn needs_server(&self, command: &str) -> Result<Client> {
+        self.client()?.ok_or_else(|| anyhow!("{command} needs a running server: say --url"))
     }
 
     /// Opens the data directory, with progress while frames are folded again.

@@ -13,13 +13,12 @@ const COUNTS: [&str; 6] = ["received", "accepted", "rejected", "counted", "dupli
 
 /// Runs `adsum tail`.
 pub fn run(global: &Global) -> Result<()> {
-    let Some(client) = global.client()? else { bail!("tail watches a server: say which one by --url") };
+    let client = global.needs_server("tail")?;
     let format = global.format(Format::Table);
     if format == Format::Csv {
         bail!("--format: a tail is a table or ndjson");
     }
-    let mut response = client.get("/v1/events/stream", "text/event-stream")?;
-    let mut lines = BufReader::new(response.body_mut().as_reader());
+    let mut lines = BufReader::new(client.get("/v1/events/stream", "text/event-stream")?);
     let mut out = io::stdout().lock();
     if format == Format::Table {
         let names: Vec<String> = COUNTS.iter().map(|name| format!("{name:>11}")).collect();

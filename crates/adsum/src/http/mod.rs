@@ -23,11 +23,11 @@ mod tests;
 pub mod tls;
 
 pub use access::{Principal, Role};
-pub use body::BodyBudget;
+pub use body::{BodyBudget, BodyPermit};
 pub use problem::Problem;
-pub use rates::Rates;
+pub use rates::{EventQuota, Rates};
 pub use routes::Routes;
-pub use server::Stopping;
+pub use server::{Peer, Stopping};
 
 use settings::ServerConfig;
 

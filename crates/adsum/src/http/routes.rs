@@ -6,10 +6,13 @@
 use std::sync::Arc;
 
 use anyhow::{Result, bail};
-use axum::Router;
 use axum::handler::Handler;
 use axum::routing::{MethodRouter, delete, get, post, put};
+use axum::{Extension, Router};
 
+use http::StatusCode;
+
+use super::Problem;
 use super::access::Endpoint;
 use crate::service::Service;
 
@@ -35,6 +38,18 @@ impl<S: Clone + Send + Sync + 'static> Routes<S> {
     #[must_use]
     pub fn get<T: 'static>(self, path: &'static str, handler: impl Handler<T, S>) -> Self {
         self.add("GET", path, get(handler))
+    }
+
+    /// GET alone: a look at the head of an address, as previews take it, is answered 405.
+    #[must_use]
+    pub fn get_only<T: 'static>(self, path: &'static str, handler: impl Handler<T, S>) -> Self {
+        self.add("GET", path, get(handler).head(no_head))
+    }
+
+    /// What every handler finds in the extensions of its request.
+    #[must_use]
+    pub fn layer<T: Clone + Send + Sync + 'static>(self, extension: Extension<T>) -> Self {
+        Self { router: self.router.layer(extension), known: self.known }
     }
 
     /// POST.
@@ -76,6 +91,10 @@ impl<S: Clone + Send + Sync + 'static> Routes<S> {
         self.known.push((method, path));
         Self { router: self.router.route(path, handler), known: self.known }
     }
+}
+
+async fn no_head() -> Problem {
+    Problem::new(StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed", "only GET is answered here")
 }
 
 #[cfg(test)]

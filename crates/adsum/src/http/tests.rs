@@ -13,6 +13,7 @@ use adsum_model::campaigns::{Campaigns, UnknownCampaign};
 use adsum_model::catalog::Catalog;
 use adsum_model::hash::Secret;
 use adsum_model::id::{FrameSeq, Offset, Position};
+use adsum_model::time::EventTime;
 use arc_swap::ArcSwap;
 use axum::body::Body;
 use axum::routing::{delete, get, post, put};
@@ -65,7 +66,7 @@ impl Running {
     fn start(config: &str, tokens: Vec<(&str, Token)>, routes: Routes) -> Self {
         let config = Arc::new(Config::parse(config).unwrap());
         let catalog = Arc::new(config.catalog().unwrap());
-        let (live, _ends) = Live::new(FrameSeq::ZERO);
+        let (live, _ends) = Live::new(FrameSeq::ZERO, EventTime::from_micros(i64::MIN));
         let (stop, stopping) = Stopping::new();
         let guard = Guard {
             rates: Rates::new(config.server.auth_failures_per_second),

@@ -94,6 +94,7 @@ impl<S: AggregateStore> Fold<S> {
             counts,
             complete_through: (watermark.micros() > i64::MIN).then(|| watermark.to_string()),
         };
+        self.ends.publish_line(self.pipeline.clocks().line());
         self.ends.folded.send_replace(frame.meta.seq.plus(1));
         // Nobody may be watching.
         let _ = self.ends.updates.send(Arc::new(update));

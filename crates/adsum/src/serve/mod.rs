@@ -62,7 +62,7 @@ pub fn run(home: Home, config: Arc<Config>, options: ServeOptions) -> Result<()>
     let Home { log: appended, mut pipeline, campaigns, secret, lock, .. } = home;
     let store = pipeline.store().clone();
     let queues = Queues::new();
-    let (live, ends) = Live::new(pipeline.through().seq);
+    let (live, ends) = Live::new(pipeline.through().seq, pipeline.clocks().line());
     let parts = WriterParts {
         log: appended,
         limits: pipeline.limits().clone(),

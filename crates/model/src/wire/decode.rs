@@ -111,14 +111,37 @@ impl Decoder {
     /// Decodes the lines of `text` into `out`, which is emptied first; `text` becomes its arena.
     pub fn decode_lines(&mut self, text: Vec<u8>, intake: &Intake, out: &mut Decoded) {
         out.clear();
-        self.fields.added.clear();
-        self.fields.text_len = text.len();
+        self.begin(&text);
         let mut start = 0;
         while start < text.len() {
             let end = memchr::memchr(b'\n', &text[start..]).map_or(text.len(), |n| start + n);
             self.decode_line(&text, start, end, intake, out);
             start = end + 1;
         }
+        self.end(text, out);
+    }
+
+    /// The same for what stands in these ranges of `text`, each of which becomes one record.
+    pub(super) fn decode_ranges(
+        &mut self,
+        text: Vec<u8>,
+        ranges: Vec<std::ops::Range<usize>>,
+        intake: &Intake,
+        out: &mut Decoded,
+    ) {
+        self.begin(&text);
+        for range in ranges {
+            self.decode_line(&text, range.start, range.end, intake, out);
+        }
+        self.end(text, out);
+    }
+
+    fn begin(&mut self, text: &[u8]) {
+        self.fields.added.clear();
+        self.fields.text_len = text.len();
+    }
+
+    fn end(&self, text: Vec<u8>, out: &mut Decoded) {
         out.batch.arena = text;
         out.batch.arena.extend_from_slice(&self.fields.added);
         out.rows.records = out.batch.heads.len() as u32;

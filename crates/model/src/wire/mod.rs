@@ -4,6 +4,7 @@
 //! the order of fields, white space and escapes change no answer. Not here: sockets, files, and what an event means.
 
 mod admit;
+mod array;
 mod decode;
 mod fields;
 mod keys;
@@ -13,10 +14,11 @@ mod scan;
 mod text;
 mod write;
 
+pub use array::{BodyCode, BodyError, readable_member};
 pub use decode::{Decoded, Decoder, Intake};
 pub(crate) use members::{attribute_text, json_word};
 pub use members::{canonical_json, find_member, members};
 pub use reject::{Reject, RejectCode};
-pub use scan::JsonError;
+pub use scan::{JsonError, quote_into};
 pub use text::format_uuid;
 pub use write::record_json;

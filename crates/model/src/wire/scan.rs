@@ -294,6 +294,63 @@ impl<'a> Scanner<'a> {
         }
     }
 
+    /// Passes over any value: grammar alone, however deep, equal keys and all. Where one array holds many values, what
+    /// is wrong beyond grammar is each value's own.
+    pub fn pass_over(&mut self) -> Result<(), JsonError> {
+        // The closing brackets that are still to come; no deeper than the text is long.
+        let mut open: Vec<u8> = Vec::new();
+        loop {
+            match self.peek().ok_or(JsonError::Syntax)? {
+                b'{' => {
+                    self.at += 1;
+                    self.skip_space();
+                    if !self.eat(b'}') {
+                        open.push(b'}');
+                        self.key()?;
+                        continue;
+                    }
+                }
+                b'[' => {
+                    self.at += 1;
+                    self.skip_space();
+                    if !self.eat(b']') {
+                        open.push(b']');
+                        continue;
+                    }
+                }
+                // No brackets: at depth 0 it can be nothing too deep and no object.
+                _ => {
+                    self.value(0)?;
+                }
+            }
+            // Behind a value: what it closes, or the next one.
+            loop {
+                let Some(close) = open.last().copied() else { return Ok(()) };
+                self.skip_space();
+                if self.eat(close) {
+                    open.pop();
+                    continue;
+                }
+                self.expect(b',')?;
+                self.skip_space();
+                if close == b'}' {
+                    self.key()?;
+                }
+                break;
+            }
+        }
+    }
+
+    /// An object's key with its colon, up to the value.
+    fn key(&mut self) -> Result<Str, JsonError> {
+        self.expect(b'"')?;
+        let key = self.string()?;
+        self.skip_space();
+        self.expect(b':')?;
+        self.skip_space();
+        Ok(key)
+    }
+
     fn object(&mut self, depth: usize) -> Result<(), JsonError> {
         let mut keys: Vec<Str> = Vec::new();
         self.each_member(|scanner, key| {
@@ -321,11 +378,7 @@ impl<'a> Scanner<'a> {
         }
         loop {
             self.skip_space();
-            self.expect(b'"')?;
-            let key = self.string()?;
-            self.skip_space();
-            self.expect(b':')?;
-            self.skip_space();
+            let key = self.key()?;
             take(self, key)?;
             self.skip_space();
             if self.eat(b'}') {
@@ -441,7 +494,7 @@ pub(crate) fn unescape_into(text: &[u8], s: Str, out: &mut Vec<u8>) {
 }
 
 /// Appends `text` as a JSON string.
-pub(crate) fn quote_into(text: &[u8], out: &mut Vec<u8>) {
+pub fn quote_into(text: &[u8], out: &mut Vec<u8>) {
     out.push(b'"');
     let mut rest = text;
     while let Some(plain) = rest.iter().position(|b| matches!(b, b'"' | b'\\' | 0..0x20)) {

@@ -5,6 +5,7 @@
 
 #![allow(clippy::unwrap_used, reason = "a panic is how a test fails")]
 
+mod array;
 mod bad_input;
 mod catalog;
 mod content_hash;

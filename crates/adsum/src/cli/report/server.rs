@@ -37,8 +37,7 @@ pub fn run(client: &Client, format: Format, args: &Args, query: Query) -> Result
     let mut out = BufWriter::with_capacity(1 << 18, io::stdout().lock());
     match format {
         Format::Csv => {
-            let mut response = client.get(&path, "text/csv")?;
-            io::copy(&mut response.body_mut().as_reader(), &mut out).context("the server's answer broke off")?;
+            io::copy(&mut client.get(&path, "text/csv")?, &mut out).context("the server's answer broke off")?;
         }
         Format::Table => table(client, &path, &mut out)?,
         Format::Json | Format::Ndjson => lines(client, &path, format, &mut out)?,
@@ -76,8 +75,9 @@ fn pages(client: &Client, path: &str, take: &mut dyn FnMut(&Page) -> Result<()>)
     let mut cursor: Option<String> = None;
     loop {
         let further = cursor.map(|c| format!("&cursor={c}")).unwrap_or_default();
-        let text = client.get_json(&format!("{path}&limit={PAGE_ROWS}{further}"))?;
-        let page: Page = serde_json::from_str(&text).context("the server sent what is no report")?;
+        let answer = client.get(&format!("{path}&limit={PAGE_ROWS}{further}"), "application/json")?;
+        let page: Page =
+            serde_json::from_reader(io::BufReader::new(answer)).context("the server sent what is no report")?;
         take(&page)?;
         cursor = page.next_cursor;
         if cursor.is_none() {

@@ -1,6 +1,10 @@
 //! The service from outside: the real process, real sockets.
 
 pub mod access;
+pub mod collect;
+pub mod collect_events;
+pub mod collect_send;
+pub mod collect_site;
 pub mod metrics;
 mod open_bandit;
 pub mod server;

@@ -1,7 +1,7 @@
 //! A running service in a temporary directory, and requests to it.
 
 use std::io::{BufRead, BufReader, Read};
-use std::process::{Child, Stdio};
+use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 use serde_json::Value;
@@ -82,8 +82,13 @@ impl Server {
     /// the token file `token`.
     pub fn start(place: &Place, args: &[&str]) -> Self {
         let args = [&["serve", "--listen", "127.0.0.1:0", "--token-file", "token"], args].concat();
+        Self::spawn(place, place.command(&args))
+    }
+
+    /// The same by a command that ends in the program with the arguments of `serve`.
+    pub fn spawn(place: &Place, mut command: Command) -> Self {
         let log = std::fs::File::options().create(true).append(true).open(place.path("server.log")).unwrap();
-        let mut child = place.command(&args).stdout(Stdio::piped()).stderr(log).spawn().unwrap();
+        let mut child = command.stdout(Stdio::piped()).stderr(log).spawn().unwrap();
         let mut line = String::new();
         let mut stdout = BufReader::new(child.stdout.take().unwrap());
         stdout.read_line(&mut line).unwrap();

@@ -1,0 +1,205 @@
+//! A request's body, from the socket to plain text: its type, its encoding, its size.
+//!
+//! Invariant: neither what comes in nor what comes out of a decompressor is ever larger than the limit; the decompressed
+//! bytes are counted as they come out, into memory that was set aside for no more. What is damaged, cut short or
+//! followed by something else is refused whole. Not here: what the text says (adsum-model).
+
+use std::io::Read;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use axum::body::Body;
+use flate2::bufread::MultiGzDecoder;
+use http::{HeaderMap, HeaderName, StatusCode, header};
+use http_body_util::BodyExt;
+use zstd::zstd_safe::{DCtx, zstd_sys::ZSTD_ErrorCode};
+
+use crate::http::{BodyBudget, BodyPermit, Problem};
+
+/// How many pieces of memory to decompress into wait for the next body.
+const SCRATCHES_MAX: usize = 4;
+
+/// How the events of a body are written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Format {
+    /// `{"events":[...]}`.
+    Array,
+    /// One object a line.
+    Lines,
+}
+
+impl Format {
+    /// By the request's Content-Type.
+    pub fn of(headers: &HeaderMap) -> Result<Self, Problem> {
+        let refused = || {
+            let detail = "send application/json with {\"events\":[...]} or application/x-ndjson, in UTF-8";
+            Problem::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "unsupported_media_type", detail).about("Content-Type")
+        };
+        let text = only(headers, &header::CONTENT_TYPE).ok_or_else(refused)?.ok_or_else(refused)?;
+        let mut parts = text.split(';').map(str::trim);
+        let format = match parts.next().unwrap_or_default().to_ascii_lowercase().as_str() {
+            "application/json" => Self::Array,
+            "application/x-ndjson" | "application/ndjson" => Self::Lines,
+            _ => return Err(refused()),
+        };
+        let utf8 = |parameter: &str| match parameter.split_once('=') {
+            Some((name, value)) if name.trim().eq_ignore_ascii_case("charset") => {
+                value.trim().trim_matches('"').eq_ignore_ascii_case("utf-8")
+            }
+            _ => true,
+        };
+        if parts.all(utf8) { Ok(format) } else { Err(refused()) }
+    }
+}
+
+/// How a body is compressed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Encoding {
+    /// Not at all.
+    Identity,
+    /// RFC 1952; members one after the other are one text.
+    Gzip,
+    /// RFC 8878; frames one after the other are one text.
+    Zstd,
+}
+
+impl Encoding {
+    /// By the request's Content-Encoding.
+    pub fn of(headers: &HeaderMap) -> Result<Self, Problem> {
+        let refused = || {
+            let detail = "send gzip, zstd or no encoding, and one of them only";
+            Problem::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "unsupported_encoding", detail).about("Content-Encoding")
+        };
+        let Some(text) = only(headers, &header::CONTENT_ENCODING).ok_or_else(refused)? else {
+            return Ok(Self::Identity);
+        };
+        match text.trim().to_ascii_lowercase().as_str() {
+            "identity" => Ok(Self::Identity),
+            // RFC 9110, section 8.4.1.3: the two names mean the same.
+            "gzip" | "x-gzip" => Ok(Self::Gzip),
+            "zstd" => Ok(Self::Zstd),
+            _ => Err(refused()),
+        }
+    }
+}
+
+/// A header that may stand once: `None` where it stands more often or is no text, `Some(None)` where it is missing.
+fn only<'h>(headers: &'h HeaderMap, name: &HeaderName) -> Option<Option<&'h str>> {
+    let mut all = headers.get_all(name).iter();
+    let first = all.next();
+    if all.next().is_some() {
+        return None;
+    }
+    first.map_or(Some(None), |value| value.to_str().ok().map(Some))
+}
+
+/// Reads a body of at most `bytes_max` bytes. How long that may take is the server's to limit.
+pub async fn read(
+    mut body: Body,
+    headers: &HeaderMap,
+    bytes_max: usize,
+    budget: &BodyBudget,
+) -> Result<(Vec<u8>, BodyPermit), Problem> {
+    let declared = only(headers, &header::CONTENT_LENGTH).flatten().and_then(|text| text.parse::<usize>().ok());
+    if declared.is_some_and(|bytes| bytes > bytes_max) {
+        return Err(too_large(bytes_max));
+    }
+    let permit = budget.acquire(declared.unwrap_or(bytes_max) as u64)?;
+    let mut read = Vec::with_capacity(declared.unwrap_or_default());
+    while let Some(frame) = body.frame().await {
+        let frame =
+            frame.map_err(|_| Problem::bad_request("invalid_body", "the body broke off or is framed wrongly"))?;
+        let Ok(data) = frame.into_data() else { continue };
+        if read.len() + data.len() > bytes_max {
+            return Err(too_large(bytes_max));
+        }
+        read.extend_from_slice(&data);
+    }
+    Ok((read, permit))
+}
+
+/// Takes bodies out of their encodings.
+///
+/// What comes out is written into memory that is used again and again, and copied once its size is known: a body that
+/// grows beyond the limit costs no memory that it would not give back.
+pub struct Decompressor {
+    bytes_max: usize,
+    idle: Mutex<Vec<Scratch>>,
+}
+
+struct Scratch {
+    text: Vec<u8>,
+    zstd: DCtx<'static>,
+}
+
+impl Decompressor {
+    /// Of texts of at most `bytes_max` bytes.
+    pub fn new(bytes_max: usize) -> Self {
+        Self { bytes_max, idle: Mutex::default() }
+    }
+
+    /// The text of a body.
+    pub fn text(&self, encoding: Encoding, body: Vec<u8>) -> Result<Vec<u8>, Problem> {
+        let text = match encoding {
+            Encoding::Identity => body,
+            // An empty body has no events, however it says that it is compressed.
+            _ if body.is_empty() => body,
+            Encoding::Gzip => self.with_scratch(|scratch| scratch.gunzip(&body, self.bytes_max))?,
+            Encoding::Zstd => self.with_scratch(|scratch| scratch.unzstd(&body, self.bytes_max))?,
+        };
+        if text.starts_with(b"\xEF\xBB\xBF") {
+            return Err(Problem::bad_request(
+                "invalid_body",
+                "the body begins with a byte order mark; send it without",
+            ));
+        }
+        Ok(text)
+    }
+
+    fn with_scratch(&self, work: impl FnOnce(&mut Scratch) -> Result<(), Problem>) -> Result<Vec<u8>, Problem> {
+        let waiting = self.idle().pop();
+        // The room is asked for once and used as far as texts need it; the one byte more tells too long from just fits.
+        let room = || Scratch { text: Vec::with_capacity(self.bytes_max + 1), zstd: DCtx::create() };
+        let mut scratch = waiting.unwrap_or_else(room);
+        scratch.text.clear();
+        let result = work(&mut scratch).map(|()| scratch.text.as_slice().to_vec());
+        let mut idle = self.idle();
+        if idle.len() < SCRATCHES_MAX {
+            idle.push(scratch);
+        }
+        result
+    }
+
+    fn idle(&self) -> MutexGuard<'_, Vec<Scratch>> {
+        self.idle.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Scratch {
+    fn gunzip(&mut self, body: &[u8], bytes_max: usize) -> Result<(), Problem> {
+        let read = MultiGzDecoder::new(body).take(bytes_max as u64 + 1).read_to_end(&mut self.text);
+        if self.text.len() > bytes_max {
+            return Err(too_large(bytes_max));
+        }
+        read.map(|_| ()).map_err(|error| damaged("gzip", &error.to_string()))
+    }
+
+    /// In one go: what was written serves as the window, so that no frame's header can ask for memory.
+    fn unzstd(&mut self, body: &[u8], bytes_max: usize) -> Result<(), Problem> {
+        const FULL: usize = (ZSTD_ErrorCode::ZSTD_error_dstSize_tooSmall as usize).wrapping_neg();
+        match self.zstd.decompress(&mut self.text, body) {
+            Ok(_) if self.text.len() <= bytes_max => Ok(()),
+            Ok(_) | Err(FULL) => Err(too_large(bytes_max)),
+            Err(code) => Err(damaged("zstd", zstd::zstd_safe::get_error_name(code))),
+        }
+    }
+}
+
+fn damaged(encoding: &str, why: &str) -> Problem {
+    let detail = format!("the body is no whole {encoding} stream: {why}; nothing of it was taken");
+    Problem::bad_request("bad_encoding", detail).about("Content-Encoding")
+}
+
+fn too_large(bytes_max: usize) -> Problem {
+    let detail = format!("a body has at most {bytes_max} bytes, as sent and decompressed; send fewer events a request");
+    Problem::new(StatusCode::PAYLOAD_TOO_LARGE, "body_too_large", detail)
+}
