@@ -13,7 +13,8 @@ use crate::{collect, wire};
 /// What to do with links.
 #[derive(clap::Subcommand)]
 pub enum Args {
-    /// Print a link that counts a click and leads to a destination, registered or not.
+    /// Print a link that counts a click and leads to a destination, registered or not. --url says how browsers reach the
+    /// service.
     Sign {
         /// Where it leads.
         #[arg(value_name = "DESTINATION")]
@@ -21,15 +22,13 @@ pub enum Args {
         /// The site key that names the source; without one the link lacks it.
         #[arg(long, value_name = "KEY")]
         key: Option<String>,
-        /// The service's address, as browsers reach it.
-        #[arg(long, env = "ADSUM_URL", default_value = "http://127.0.0.1:7878", value_name = "URL")]
-        url: String,
     },
 }
 
 /// Runs `adsum click`.
 pub fn run(global: &Global, args: &Args) -> Result<()> {
-    let Args::Sign { destination, key, url } = args;
+    let Args::Sign { destination, key } = args;
+    let url = global.url.as_deref().unwrap_or("http://127.0.0.1:7878");
     let secret = wire::secret(&global.data_dir, false)?;
     let Some(signature) = collect::sign(destination, &secret) else {
         bail!("{destination:?} is no address that a browser may be sent to: http or https, without credentials");
