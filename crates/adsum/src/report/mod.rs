@@ -5,10 +5,12 @@
 pub mod distinct;
 mod query;
 mod render;
+mod since;
 mod window;
 
 pub use query::{Query, plan};
 pub use render::{Format, render};
+pub use since::metrics_since;
 pub use window::{Granularity, TimeZone};
 
 use std::sync::Arc;
