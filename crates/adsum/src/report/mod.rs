@@ -19,12 +19,14 @@ mod refused;
 mod render;
 mod reports;
 mod request;
+mod since;
 mod stream;
 mod watch;
 mod window;
 
 pub use query::{Budget, Complete, Query, plan};
 pub use render::{Format, render, write_meta};
+pub use since::metrics_since;
 pub use window::{Granularity, TimeZone};
 
 use std::sync::Arc;

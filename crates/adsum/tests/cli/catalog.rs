@@ -117,9 +117,15 @@ fn configurations_are_compared_as_they_are() {
 fn what_is_shown() {
     let place = Place::new();
     let table = place.run(&["catalog", "show"]).ok();
-    for word in
-        ["campaignId", "impressions", "spendMicros", "campaignId x publisherId x country x deviceType", "occurredAt"]
-    {
+    for word in [
+        "campaignId",
+        "impressions",
+        "spendMicros",
+        "outOfFlight",
+        "lateEvents",
+        "campaignId x publisherId x country x deviceType",
+        "occurredAt",
+    ] {
         assert!(table.contains(word), "{word}");
     }
     assert!(!table.contains('$'), "what only adsum writes is not shown");

@@ -256,6 +256,45 @@ fn campaigns_currencies_and_what_they_pay_for() {
 }
 
 #[test]
+fn a_campaign_changes_from_a_moment_on_and_keeps_what_a_change_does_not_name() {
+    let place = Place::new();
+    let config = r#"
+        [campaigns.camp_1]
+        billable = "cpc"
+        start = "2026-11-20T06:00:00Z"
+        [[campaigns.camp_1.history]]
+        from = "2026-11-20T08:00:00Z"
+        billable = "cpm"
+        [[campaigns.camp_1.history]]
+        from = "2026-11-20T10:00:00Z"
+        status = "paused"
+        [[campaigns.camp_1.history]]
+        from = "2026-11-20T12:00:00Z"
+        status = "active"
+        end = "2026-11-20T13:00:00Z"
+    "#;
+    place.write("history.toml", config);
+    let hours = ["05", "06", "07", "08", "09", "10", "11", "12", "13"];
+    let events = hours.iter().flat_map(|hour| {
+        ["impression", "click"].map(|kind| {
+            let event = Event::new(&format!("{hour}{kind}")).with("eventType", kind);
+            let event = event.with("occurredAt", &format!("2026-11-20T{hour}:30:00Z"));
+            event.with_json("priceMicros", if kind == "click" { "100" } else { "3" })
+        })
+    });
+    place.write("events.ndjson", text(&events.collect::<Vec<_>>()));
+    place.import(&["--config", "history.toml", "events.ndjson"]);
+    let rows = place.report(&["--config", "history.toml", "--granularity", "hour"]);
+    // Clicks at 100 before 8, impressions at 3 from then on; flagged: before the start, paused, behind the end.
+    let want: Vec<String> = [(100, 2), (100, 0), (100, 0), (3, 0), (3, 0), (3, 2), (3, 2), (3, 0), (3, 2)]
+        .iter()
+        .zip(hours)
+        .map(|((spend, flagged), hour)| format!("2026-11-20T{hour}:00:00Z {spend} {flagged}"))
+        .collect();
+    assert_eq!(lines(&rows, &["spendMicros", "outOfFlight"]), want);
+}
+
+#[test]
 fn small_steps_end_where_great_ones_do() {
     let place = place();
     let events: Vec<Event> = (0..500)
@@ -330,6 +369,23 @@ const WRONG: &[(&str, &[&str])] = &[
     ("[campaigns.c]\ncurrency = \"eur\"", &["campaigns.c.currency", "eur"]),
     ("[campaigns.c]\nads = [\"x\"]\n[campaigns.d]\nads = [\"x\"]", &["campaigns", "\"x\""]),
     ("[campaigns.c]\nbudget = 5", &["budget"]),
+    ("[campaigns.c]\nstatus = \"on\"", &["campaigns.c.status", "on", "paused"]),
+    ("[campaigns.c]\nstart = \"monday\"", &["campaigns.c.start", "monday"]),
+    (
+        "[campaigns.c]\nstart = \"2026-11-21T00:00:00Z\"\nend = \"2026-11-21T01:00:00+01:00\"",
+        &["campaigns.c.end", "behind the start"],
+    ),
+    ("[[campaigns.c.history]]\nbillable = \"cpc\"", &["from"]),
+    ("[[campaigns.c.history]]\nfrom = \"noon\"", &["campaigns.c.history.0.from", "noon"]),
+    (
+        "[[campaigns.c.history]]\nfrom = \"2026-11-21T00:00:00Z\"\nbillable = \"cpx\"",
+        &["campaigns.c.history.0.billable", "cpx"],
+    ),
+    (
+        "[[campaigns.c.history]]\nfrom = \"2026-11-21T00:00:00Z\"\n[[campaigns.c.history]]\nfrom = \"2026-11-20T00:00:00Z\"",
+        &["campaigns.c.history.1.from", "order"],
+    ),
+    ("[[campaigns.c.history]]\nfrom = \"2026-11-21T00:00:00Z\"\ncurrency = \"EUR\"", &["currency"]),
     ("this is no toml", &["wrong.toml"]),
 ];
 

@@ -76,3 +76,25 @@ fn buckets_of_another_length_are_another_rollup() {
     place.run(&["report", "--config", "ten.toml"]).fails(1, &["campaignId", "added after the first events"]);
     assert_eq!(sum(&place.report(&[]), "impressions"), 1);
 }
+
+#[test]
+fn a_metric_that_came_later_says_since_when_it_counts() {
+    let place = Place::new();
+    place.write("old.toml", "");
+    place.write("new.toml", "[event_types.install]\nid = 1000\n");
+    place.write("first.ndjson", text(&[event("1", "US")]));
+    place.write("second.ndjson", text(&[event("2", "US").with("eventType", "install"), event("3", "US")]));
+    let since = |config: &str| {
+        let answer = place.run(&["report", "--json", "--config", config]).ok();
+        serde_json::from_str::<serde_json::Value>(&answer).unwrap()["meta"]["metricsSince"].clone()
+    };
+    place.import(&["--config", "old.toml", "first.ndjson"]);
+    assert_eq!(since("old.toml"), serde_json::Value::Null);
+    place.import(&["--config", "new.toml", "second.ndjson"]);
+    // The first import was of the revisions 1 to 3: its beginning, its events, its end.
+    assert_eq!(since("new.toml"), serde_json::json!({ "installs": "rev_4" }));
+    assert_eq!(
+        lines(&place.report(&["--config", "new.toml", "--granularity", "day"]), &["impressions", "installs"]),
+        ["2026-11-20T00:00:00Z 2 1"]
+    );
+}

@@ -133,6 +133,31 @@ fn python_reads_what_was_just_written() {
 }
 
 #[test]
+fn python_reads_the_words_that_only_adsum_writes() {
+    let scratch = Scratch::new("python-words");
+    let catalog = catalog();
+    let mut random = Random(2026);
+    let mut log = open(&scratch.0, &catalog);
+    let mut records = Record::samples(&mut random, 3);
+    let text = |text: &str| Value::Text(text.to_owned());
+    for (kind, name, value) in [
+        (RecordKind::Event, "$flags", Value::Uint(1)),
+        (RecordKind::Replay, "$flags", Value::Uint(1)),
+        (RecordKind::Metadata, "$raw", Value::Bytes(b"{}".to_vec())),
+        (RecordKind::ClockDoubt, "$code", text("begun")),
+    ] {
+        records.push(Record { kind, fields: vec![(name.to_owned(), value)], ..records[0].clone() });
+    }
+    append(&mut log, &catalog, 0, &records).unwrap();
+    log.close().unwrap();
+    let read = python(&scratch.0).unwrap();
+    assert_eq!(rust(&open(&scratch.0, &catalog), &catalog), read);
+    let kinds: Vec<_> = read.iter().rev().take(4).map(|r| r["kind"].as_u64()).collect();
+    assert_eq!(kinds, [Some(9), Some(8), Some(4), Some(1)]);
+    assert_eq!(read[read.len() - 4]["fields"]["$flags"]["uint"], 1);
+}
+
+#[test]
 fn python_finds_damage_too() {
     let scratch = Scratch::new("python-damage");
     write(&scratch.0);

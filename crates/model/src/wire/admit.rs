@@ -15,6 +15,9 @@ use crate::record::{Form, OUT_OF_FLIGHT_BIT, RecordBatch, Span, Stamp};
 use crate::symbol::Symbol;
 use crate::time::{EventTime, format_utc};
 
+/// The name and the JSON of a member.
+type Member<'a> = (Cow<'a, [u8]>, Cow<'a, [u8]>);
+
 impl Decoder {
     /// Checks what needs all fields, and resolves the campaign.
     #[inline(never)]
@@ -136,7 +139,7 @@ impl Decoder {
     /// Writes the unknown members as one object, keys sorted, and with them the receivedAt that has no other place;
     /// false where all of them are null.
     fn extra(&mut self, text: &[u8], received_at: Option<String>) -> bool {
-        let mut all: Vec<(Cow<'_, [u8]>, Cow<'_, [u8]>)> = (self.unknown.iter())
+        let mut all: Vec<Member<'_>> = (self.unknown.iter())
             .filter(|(_, value)| !value.is_empty())
             .map(|(key, value)| (unescaped(text, *key), Cow::Borrowed(&text[value.clone()])))
             .collect();

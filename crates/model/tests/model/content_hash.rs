@@ -134,6 +134,7 @@ fn table_of_same_and_other_content() {
     let same: &[&[(&str, &str)]] = &[
         &[("receivedAt", "\"2026-11-21T08:05:17Z\"")],
         &[("edgeReceivedAt", "\"2026-11-21T08:05:17Z\"")],
+        &[("receivedAt", "\"2026-11-21T08:05:17Z\""), ("edgeReceivedAt", "\"2026-11-21T08:05:18Z\"")],
         &[("ip", "\"192.0.2.7\""), ("userAgent", "\"Mozilla/5.0\""), ("schemaVersion", "1")],
         &[("country", "null"), ("attributes", "null"), ("x", "null"), ("priceMicros", "null")],
         &at("\"2026-11-21T08:05:16.000Z\""),

@@ -244,6 +244,7 @@ fn optional_fields() -> Vec<(&'static str, BoxedStrategy<Node>)> {
         ("schemaVersion", Just(Node::Number("1".to_owned())).boxed()),
         ("attributes", object(any_json())),
         ("receivedAt", time()),
+        ("edgeReceivedAt", time()),
     ]
 }
 

@@ -11,12 +11,14 @@ use crate::content_hash::content_of;
 use crate::door::{Config, Facts, SOURCE, campaign, dimension, line};
 use crate::events::{Members, Writing, any_event};
 
-/// What must come back: null fields are missing, and receivedAt is kept under its other name.
+/// What must come back: null fields are missing, and receivedAt is kept under its other name where that is free.
 fn expected(event: &Members) -> Value {
     let mut json: Value = serde_json::from_str(&Writing::new(0).line(event)).unwrap();
     let members = json.as_object_mut().unwrap();
     members.retain(|_, value| !value.is_null());
-    if let Some(at) = members.remove("receivedAt") {
+    if !members.contains_key("edgeReceivedAt")
+        && let Some(at) = members.remove("receivedAt")
+    {
         members.insert("edgeReceivedAt".to_owned(), at);
     }
     json
@@ -90,10 +92,15 @@ fn what_comes_back_is_written_in_one_form() {
         let bare = with("");
         bare.replace(r#","eventId""#, r#","country":"DE/\"","eventId""#)
     });
-    // The sender's receivedAt has its other name; where both are sent, edgeReceivedAt stands.
+    // The sender's receivedAt has its other name; where both are sent, both stay.
     let edge = |at: &str| with("").replace(r#","eventId""#, &format!(r#","edgeReceivedAt":"{at}","eventId""#));
     let (five, six) = (r#""2026-11-21T09:05:16+01:00""#, r#""2026-11-21T08:06:16.1Z""#);
     check(&[("receivedAt", five)], &edge("2026-11-21T08:05:16Z"));
     check(&[("edgeReceivedAt", six)], &edge("2026-11-21T08:06:16.100000Z"));
-    check(&[("receivedAt", five), ("edgeReceivedAt", six)], &edge("2026-11-21T08:06:16.100000Z"));
+    let both = |at: &str| edge("2026-11-21T08:06:16.100000Z").replacen('{', &format!("{{{at},"), 1);
+    let received = r#""receivedAt":"2026-11-21T08:05:16Z""#;
+    check(&[("receivedAt", five), ("edgeReceivedAt", six)], &both(received));
+    let sorted = format!(r#""aa":1,{received},"zz":2"#);
+    check(&[("zz", "2"), ("receivedAt", five), ("edgeReceivedAt", six), ("aa", "1")], &both(&sorted));
+    check(&[("receivedAt", "null"), ("edgeReceivedAt", six)], &edge("2026-11-21T08:06:16.100000Z"));
 }

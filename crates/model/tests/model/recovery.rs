@@ -2,7 +2,7 @@
 //!
 //! Invariant: all fields of a row are compared. Not here: the bytes of a log, which have their own round trips.
 
-use adsum_model::campaigns::UnknownCampaign;
+use adsum_model::campaigns::{CampaignStatus, Campaigns, UnknownCampaign};
 use adsum_model::catalog::{BillableType, DedupeSpec, NullPolicy};
 use adsum_model::id::Offset;
 use adsum_model::record::{RecordBatch, RecordKind, Stream};
@@ -117,8 +117,7 @@ fn a_replay_takes_todays_terms_and_the_events_content() {
         let first = door.facts(&decoded.rows).remove(0);
         // Today's table is built over the same strings, as in one process.
         door.campaigns = {
-            let table =
-                adsum_model::campaigns::Campaigns::build(&now.campaigns, "USD", now.unknown, door.catalog.symbols());
+            let table = Campaigns::build(&now.campaigns, "USD", now.unknown, door.catalog.symbols());
             std::sync::Arc::new(table.unwrap())
         };
         let mut out = RecordBatch::default();
@@ -159,6 +158,40 @@ fn a_replay_takes_todays_terms_and_the_events_content() {
         "event click 2026-11-21T08:05:16Z cpm USD campaignId=camp_1 adId=ad_1 foreign replay",
     );
     check(&sent, config(&[("camp_1", Cpc, "EUR")], LetThrough), config(&[("camp_2", Cpa, "EUR")], Reject), "refused");
+}
+
+#[test]
+fn what_is_out_of_flight_is_marked_in_the_record_and_found_anew_by_a_replay() {
+    let config = |status| {
+        Config::with(|c| {
+            c.campaigns = vec![campaign("camp_1", BillableType::Cpc, "USD", &[])];
+            c.campaigns[0].versions[0].status = status;
+        })
+    };
+    use CampaignStatus::{Active, Paused};
+    for (then, now) in [(Active, Active), (Active, Paused), (Paused, Active), (Paused, Paused)] {
+        let flags = |status| if status == Paused { &["out_of_flight"][..] } else { &[] };
+        let mut door = config(then).door();
+        // The flag of one line is not the next one's: a line of another campaign stands on either side.
+        let other = line(&[("campaignId", "\"camp_2\"")]);
+        let decoded = door.decode(SOURCE, [other.as_str(), &line(&[]), &other].join("\n"));
+        let facts = door.facts(&decoded.rows);
+        let of: Vec<_> = facts.iter().map(|f| f.flags.as_slice()).collect();
+        assert_eq!(of, [&[], flags(then), &[]]);
+        assert_eq!(door.project(&decoded.batch).0, facts);
+        assert!(!door.json(&decoded.batch)[1].contains('$'), "a sender's event has no such field");
+        let found = Config::default().event(SOURCE, &line(&[]));
+        assert_eq!((facts[1].key, facts[1].content), (found.key, found.content), "it is no content");
+
+        let today = Campaigns::build(&config(now).campaigns, "USD", UnknownCampaign::Reject, door.catalog.symbols());
+        let mut out = RecordBatch::default();
+        let head = &decoded.batch.heads[1];
+        let target = Offset::new(1);
+        assert!(push_replay(&decoded.batch, head, target, &door.catalog, &today.unwrap(), &mut out));
+        let again = door.project(&out).0.remove(0);
+        assert_eq!(again.flags, [&["replay"], flags(now)].concat(), "{then:?} {now:?}");
+        assert!(out.spans.windows(2).all(|w| w[0].field < w[1].field));
+    }
 }
 
 #[test]

@@ -43,7 +43,9 @@ pub(crate) fn text(
     header.push("revision".to_owned());
     let mut rows = vec![header];
     for ((hour, source), sums) in &picture.ledger {
-        let mut row = vec![moment(hour * MICROS_PER_SECOND), source.clone()];
+        // Ticks and the words on the clock have no source.
+        let source = if source.is_empty() { "-" } else { source };
+        let mut row = vec![moment(hour * MICROS_PER_SECOND), source.to_owned()];
         row.extend(numbers(&used, sums));
         rows.push(row);
     }

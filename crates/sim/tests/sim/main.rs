@@ -5,6 +5,7 @@
 
 #![allow(clippy::print_stdout, reason = "a proof prints what it proved")]
 
+mod added_columns;
 mod cases;
 mod histories;
 mod sabotage;
