@@ -12,6 +12,7 @@ mod http;
 mod import;
 mod live;
 mod metadata;
+mod operate;
 mod process;
 mod report;
 mod serve;

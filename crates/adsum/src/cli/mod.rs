@@ -2,6 +2,7 @@
 
 mod catalog;
 mod client;
+mod clock;
 mod doctor;
 mod import;
 mod quarantine;
@@ -12,7 +13,7 @@ use std::io::{self, IsTerminal, Write};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use anyhow::Result;
+use anyhow::{Result, anyhow};
 use clap::{CommandFactory, Parser, Subcommand};
 use indicatif::{ProgressBar, ProgressStyle};
 
@@ -76,6 +77,9 @@ enum Command {
     Quarantine(quarantine::Args),
     /// Run the service: collect events over HTTP, answer reports.
     Serve(serve::Args),
+    /// The collector's clock.
+    #[command(subcommand)]
+    Clock(clock::Args),
     /// Check a data directory: every byte of the log, the ledger's equations, the state's hash.
     Doctor,
     /// The configuration.
@@ -119,6 +123,7 @@ fn run(cli: Cli) -> Result<()> {
         Command::Catalog(args) => catalog::run(global, &args),
         Command::Quarantine(args) => quarantine::run(global, &args),
         Command::Serve(args) => serve::run(global, args),
+        Command::Clock(args) => clock::run(global, &args),
         Command::Doctor => doctor::run(global),
         Command::Config(ConfigArgs::Check) => {
             let config = global.config()?;
@@ -155,6 +160,11 @@ impl Global {
     fn client(&self) -> Result<Option<Client>> {
         let client = |url: &String| Client::new(url, self.token_file.as_deref(), self.ca_file.as_deref());
         self.url.as_ref().map(client).transpose()
+    }
+
+    /// The client of the server that must be named.
+    fn needs_server(&self, command: &str) -> Result<Client> {
+        self.client()?.ok_or_else(|| anyhow!("{command} needs a running server: say --url"))
     }
 
     /// Opens the data directory, with progress while frames are folded again.

@@ -62,7 +62,7 @@ impl<S: AggregateStore> Fold<S> {
                     Ok(frame) => self.frame(&frame)?,
                     Err(_) => break,
                 },
-                recv(asks) -> ask => if let Ok(ask) = ask { self.answer(ask) },
+                recv(asks) -> ask => if let Ok(ask) = ask { self.answer(ask)? },
             }
         }
         self.pipeline.checkpoint().context("the last checkpoint failed")
@@ -107,7 +107,11 @@ impl<S: AggregateStore> Fold<S> {
         Ok(())
     }
 
-    fn answer(&self, ask: Ask) {
+    fn answer(&mut self, ask: Ask) -> Result<()> {
+        if let Some(mut with_files) = ask.commit {
+            self.pipeline.checkpoint().context("a checkpoint failed")?;
+            self.pipeline.store().hold(&mut *with_files).context("the store cannot be copied")?;
+        }
         let pipeline = &self.pipeline;
         let tables = pipeline.store().committed().tables.len();
         let mut pending = vec![Vec::new(); tables];
@@ -129,10 +133,12 @@ impl<S: AggregateStore> Fold<S> {
             revision: pipeline.revision(),
             through: pipeline.through(),
             clocks: pipeline.clocks().clone(),
+            imports: pipeline.imports().clone(),
             fresh_at: if self.frames.is_empty() { clock::now() } else { self.folded_at },
         };
         // Who asked may have gone.
         let _ = ask.reply.send(snapshot);
+        Ok(())
     }
 }
 

@@ -26,7 +26,7 @@ use crate::process::{self, Fold};
 use crate::service::Service;
 use crate::wire::Home;
 use crate::writer::{self, Queues, WriterParts};
-use crate::{collect, metadata, report};
+use crate::{collect, import, metadata, operate, report};
 
 /// How a service is started.
 pub struct ServeOptions {
@@ -113,6 +113,8 @@ fn router(service: &Arc<Service>) -> Router {
         .merge(collect::router(service))
         .merge(metadata::router(service))
         .merge(report::router(service))
+        .merge(import::http::router(service))
+        .merge(operate::router(service))
         .with_state(service.clone())
 }
 

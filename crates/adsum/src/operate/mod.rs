@@ -1,0 +1,18 @@
+//! What an operator does to a running service: look into the quarantine and take events up again, confirm the clock,
+//! make a backup.
+//!
+//! Invariant: nothing here changes a number but by records of the log. Not here: what an entry looks like (quarantine)
+//! and what a backup holds (backup), which the command line shares.
+
+mod clock;
+
+use std::sync::Arc;
+
+use axum::Router;
+
+use crate::service::Service;
+
+/// The operator's endpoints.
+pub fn router(_service: &Arc<Service>) -> Router<Arc<Service>> {
+    Router::new().merge(clock::router())
+}
