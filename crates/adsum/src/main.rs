@@ -14,6 +14,7 @@ mod live;
 mod metadata;
 mod operate;
 mod process;
+mod quarantine;
 mod report;
 mod serve;
 mod service;

@@ -5,6 +5,7 @@
 //! and what a backup holds (backup), which the command line shares.
 
 mod clock;
+mod quarantine;
 
 use std::sync::Arc;
 
@@ -14,5 +15,5 @@ use crate::service::Service;
 
 /// The operator's endpoints.
 pub fn router(_service: &Arc<Service>) -> Router<Arc<Service>> {
-    Router::new().merge(clock::router())
+    Router::new().merge(clock::router()).merge(quarantine::router())
 }

@@ -1,4 +1,5 @@
 //! The service from outside: the real process, real sockets.
 
 pub mod imports;
+pub mod quarantine;
 pub mod server;
