@@ -3,6 +3,7 @@
 //! The way of one event: `import` reads lines -> model's decoder -> the log, durable -> pipeline -> store -> `report`.
 //! Invariant: data goes to standard output, everything else to standard error. Exit 0 ok, 1 failed, 2 usage.
 
+mod backup;
 mod cli;
 mod clock;
 mod collect;
@@ -10,6 +11,7 @@ mod config;
 mod directory;
 mod http;
 mod import;
+mod ledger;
 mod live;
 mod metadata;
 mod operate;

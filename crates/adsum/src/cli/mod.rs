@@ -1,5 +1,6 @@
 //! The command line: flags over ADSUM_* variables over the configuration file.
 
+mod backup;
 mod catalog;
 mod client;
 mod clock;
@@ -77,6 +78,10 @@ enum Command {
     Quarantine(quarantine::Args),
     /// Run the service: collect events over HTTP, answer reports.
     Serve(serve::Args),
+    /// Copy a data directory, of a running server too, as one consistent state.
+    Backup(backup::BackupArgs),
+    /// Make a data directory of a backup, and prove that it is the state that was backed up.
+    Restore(backup::RestoreArgs),
     /// The collector's clock.
     #[command(subcommand)]
     Clock(clock::Args),
@@ -123,6 +128,8 @@ fn run(cli: Cli) -> Result<()> {
         Command::Catalog(args) => catalog::run(global, &args),
         Command::Quarantine(args) => quarantine::run(global, &args),
         Command::Serve(args) => serve::run(global, args),
+        Command::Backup(args) => backup::backup(global, &args),
+        Command::Restore(args) => backup::restore(global, &args),
         Command::Clock(args) => clock::run(global, &args),
         Command::Doctor => doctor::run(global),
         Command::Config(ConfigArgs::Check) => {

@@ -4,6 +4,7 @@
 //! Invariant: nothing here changes a number but by records of the log. Not here: what an entry looks like (quarantine)
 //! and what a backup holds (backup), which the command line shares.
 
+mod backups;
 mod clock;
 mod quarantine;
 
@@ -15,5 +16,5 @@ use crate::service::Service;
 
 /// The operator's endpoints.
 pub fn router(_service: &Arc<Service>) -> Router<Arc<Service>> {
-    Router::new().merge(clock::router()).merge(quarantine::router())
+    Router::new().merge(backups::router()).merge(clock::router()).merge(quarantine::router())
 }

@@ -1,5 +1,6 @@
 //! The service from outside: the real process, real sockets.
 
+pub mod backup;
 pub mod imports;
 pub mod quarantine;
 pub mod server;
