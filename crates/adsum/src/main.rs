@@ -8,6 +8,7 @@ mod cli;
 mod clock;
 mod collect;
 mod config;
+mod demo;
 mod directory;
 mod http;
 mod import;

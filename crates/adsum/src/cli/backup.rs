@@ -55,7 +55,7 @@ pub fn backup(global: &Global, args: &BackupArgs) -> Result<()> {
 fn offline(global: &Global) -> Result<PathBuf> {
     let mut home = global.open(&global.config()?, Make::Never)?;
     home.pipeline.checkpoint()?;
-    let draft = Draft::begin(&global.data_dir)?;
+    let draft = Draft::begin(global.data_dir())?;
     let mut linked = Err(anyhow!("the store named no files"));
     home.pipeline.store().hold(&mut |names| linked = draft.link_store(names))?;
     linked?;
@@ -66,8 +66,8 @@ fn offline(global: &Global) -> Result<PathBuf> {
 
 /// Runs `adsum restore`.
 pub fn restore(global: &Global, args: &RestoreArgs) -> Result<()> {
-    let manifest = backup::restore(&args.from, &global.data_dir, &global.config()?)?;
-    show(global, "restored and proven in", &global.data_dir, &manifest)
+    let manifest = backup::restore(&args.from, global.data_dir(), &global.config()?)?;
+    show(global, "restored and proven in", global.data_dir(), &manifest)
 }
 
 fn show(global: &Global, what: &str, path: &Path, manifest: &Manifest) -> Result<()> {

@@ -128,6 +128,11 @@ impl Client {
         Ok(Self { agent: config.build().into(), url: url.trim_end_matches('/').to_owned(), token })
     }
 
+    /// The same server with another token.
+    pub fn with_token(&self, token: &str) -> Self {
+        Self { agent: self.agent.clone(), url: self.url.clone(), token: Some(token.to_owned()) }
+    }
+
     /// The answer's JSON.
     pub fn get_json(&self, path: &str) -> Result<Value> {
         let mut body = Vec::new();

@@ -4,6 +4,7 @@ mod backup;
 mod catalog;
 mod client;
 mod clock;
+mod demo;
 mod doctor;
 mod import;
 mod quarantine;
@@ -11,7 +12,7 @@ mod report;
 mod serve;
 
 use std::io::{self, IsTerminal, Write};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use anyhow::{Result, anyhow};
@@ -37,9 +38,9 @@ struct Cli {
 /// Flags of every command.
 #[derive(clap::Args, Clone)]
 pub struct Global {
-    /// The data directory.
-    #[arg(long, global = true, env = "ADSUM_DATA_DIR", default_value = "adsum-data", value_name = "DIR")]
-    data_dir: PathBuf,
+    /// The data directory [default: adsum-data].
+    #[arg(long, global = true, env = "ADSUM_DATA_DIR", value_name = "DIR")]
+    data_dir: Option<PathBuf>,
     /// The configuration, a TOML file.
     #[arg(long, global = true, env = "ADSUM_CONFIG", value_name = "FILE")]
     config: Option<PathBuf>,
@@ -76,6 +77,8 @@ enum Command {
     /// What was taken in but does not count, and why.
     #[command(subcommand)]
     Quarantine(quarantine::Args),
+    /// Run the service with made-up traffic, to look around.
+    Demo(demo::Args),
     /// Run the service: collect events over HTTP, answer reports.
     Serve(serve::Args),
     /// Copy a data directory, of a running server too, as one consistent state.
@@ -127,6 +130,7 @@ fn run(cli: Cli) -> Result<()> {
         Command::Report(args) => report::run(global, &args),
         Command::Catalog(args) => catalog::run(global, &args),
         Command::Quarantine(args) => quarantine::run(global, &args),
+        Command::Demo(args) => demo::run(global, &args),
         Command::Serve(args) => serve::run(global, args),
         Command::Backup(args) => backup::backup(global, &args),
         Command::Restore(args) => backup::restore(global, &args),
@@ -158,6 +162,11 @@ impl Global {
         Ok(config)
     }
 
+    /// The data directory.
+    fn data_dir(&self) -> &Path {
+        self.data_dir.as_deref().unwrap_or(Path::new("adsum-data"))
+    }
+
     /// The format asked for, or one that suits where standard output goes.
     fn format(&self, otherwise: Format) -> Format {
         if self.json { Format::Json } else { self.format.unwrap_or(otherwise) }
@@ -176,8 +185,13 @@ impl Global {
 
     /// Opens the data directory, with progress while frames are folded again.
     fn open(&self, config: &Config, make: Make) -> Result<Home> {
+        self.open_at(self.data_dir(), config, make)
+    }
+
+    /// The same of another directory.
+    fn open_at(&self, data_dir: &Path, config: &Config, make: Make) -> Result<Home> {
         let bar = spinner("folding what the log has beyond the store");
-        let home = Home::open(&self.data_dir, config, make, &|records| bar.inc(records))?;
+        let home = Home::open(data_dir, config, make, &|records| bar.inc(records))?;
         bar.finish_and_clear();
         for note in &home.notes {
             writeln!(io::stderr(), "adsum: {note}")?;
