@@ -11,10 +11,11 @@ use adsum_model::record::Stream;
 use adsum_model::state::ImportFile;
 use adsum_model::wire::{Decoded, Decoder, Intake};
 use axum::Router;
-use axum::body::Bytes;
-use axum::extract::{DefaultBodyLimit, Json, Path, Query, State};
+use axum::body::Body;
+use axum::extract::{Json, Path, Query, State};
 use axum::routing::post;
 use http::StatusCode;
+use http_body_util::{BodyExt, LengthLimitError, Limited};
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 use tokio::sync::Mutex;
@@ -43,10 +44,9 @@ pub fn router(_service: &Arc<Service>) -> Router<Arc<Service>> {
         .route("/v1/imports", post(move |State(service), Json(body)| owned(begin(service, begins, body))))
         .route(
             "/v1/imports/{source}/chunks",
-            post(move |State(service), Path(source), Query(place), text| {
-                owned(chunk(service, chunks, source, place, text))
-            })
-            .layer(DefaultBodyLimit::max(CHUNK_BYTES_MAX)),
+            post(move |State(service), Path(source), Query(place), body| {
+                owned(chunk(service, chunks, source, place, body))
+            }),
         )
         .route(
             "/v1/imports/{source}/end",
@@ -228,14 +228,27 @@ fn unknown(source: &str) -> Problem {
     Problem::not_found(format!("source {source:?} has no such unfinished run, or no such file in it")).about("run")
 }
 
+/// The text of a chunk.
+async fn text_of(body: Body) -> Result<Vec<u8>, Problem> {
+    match Limited::new(body, CHUNK_BYTES_MAX).collect().await {
+        Ok(text) => Ok(text.to_bytes().into()),
+        Err(error) if error.is::<LengthLimitError>() => {
+            let detail = format!("a chunk has at most {CHUNK_BYTES_MAX} bytes of text; send more of them");
+            Err(Problem::new(StatusCode::PAYLOAD_TOO_LARGE, "chunk_too_large", detail))
+        }
+        Err(_) => Err(Problem::bad_request("invalid_body", "the body broke off; send the chunk again")),
+    }
+}
+
 async fn chunk(
     service: Arc<Service>,
     turn: Arc<Mutex<()>>,
     source: String,
     place: Place,
-    text: Bytes,
+    body: Body,
 ) -> Result<Json<Value>, Problem> {
     check_source(&source)?;
+    let text = text_of(body).await?;
     if place.next < place.position.saturating_add(text.len() as u64) {
         let detail = "next is the position behind the chunk: position and the length of the body, at least";
         return Err(Problem::bad_request("invalid_parameter", detail).about("next"));
@@ -261,7 +274,7 @@ async fn chunk(
     let mut decoder = Decoder::new(service.catalog.clone(), directory.campaigns.clone(), service.secret);
     let decoding = tokio::task::spawn_blocking(move || {
         let mut decoded = Decoded::default();
-        decoder.decode_lines(text.into(), &intake, &mut decoded);
+        decoder.decode_lines(text, &intake, &mut decoded);
         decoded
     });
     let decoded = decoding.await.map_err(|_| Problem::internal())?;

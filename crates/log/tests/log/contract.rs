@@ -186,6 +186,7 @@ fn embedded_on_a_real_disk() {
 }
 
 #[test]
+#[allow(clippy::disallowed_methods, reason = "the copy is made as a backup makes it")]
 fn a_copy_of_the_files_up_to_a_frame_is_a_log_that_ends_there() {
     let dirs = tempfile::tempdir().unwrap();
     let catalog = catalog();

@@ -136,6 +136,8 @@ fn every_chunk_enters_once_and_in_its_place() {
     chunk(&run, "z", 0, bytes, false, &text, 404, ("/param", json!("run")));
     chunk(&run, "x", 0, bytes - 1, false, &text, 400, ("/param", json!("next")));
     chunk(&run, "x", 0, 0, false, "", 400, ("/param", json!("last")));
+    let large = "x".repeat((16 << 20) + 1);
+    chunk(&run, "x", 0, large.len(), false, &large, 413, ("/code", json!("chunk_too_large")));
     chunk(&run, "x", 0, bytes, false, &text, 200, ("/line", json!(2)));
     chunk(&run, "x", 0, bytes, false, &text, 409, ("/code", json!("out_of_place")));
     let end = |run: &str, status, want| {
