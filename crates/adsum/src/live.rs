@@ -13,6 +13,7 @@ use adsum_model::ledger::LedgerCounts;
 use adsum_model::state::QuarantineEntry;
 use adsum_model::table::{TableIx, TableRows};
 use adsum_model::time::{EventTime, ReceivedAt};
+use adsum_pipeline::Imports;
 use adsum_store::{BucketRange, StoreView};
 use crossbeam_channel::{Receiver, Sender, TrySendError};
 use tokio::sync::{broadcast, oneshot, watch};
@@ -28,6 +29,18 @@ pub struct Want {
     pub range: BucketRange,
     /// Whether the uncommitted changes of the quarantine are needed.
     pub quarantine: bool,
+}
+
+impl Want {
+    /// Only what every snapshot has: view, clocks, imports, revision.
+    pub fn nothing() -> Self {
+        Self { tables: Vec::new(), range: BucketRange::ALL, quarantine: false }
+    }
+
+    /// What the quarantine is read by.
+    pub fn of_quarantine() -> Self {
+        Self { quarantine: true, ..Self::nothing() }
+    }
 }
 
 /// One moment of the live state.
@@ -47,6 +60,8 @@ pub struct Snapshot {
     pub through: Position,
     /// Watermarks and the acceptance line.
     pub clocks: Clocks,
+    /// How far imports that are not finished have come.
+    pub imports: Imports,
     /// Everything that was durable by then is in the snapshot: the wall's time, or the time of the last frame folded
     /// where others wait.
     pub fresh_at: ReceivedAt,
@@ -65,9 +80,14 @@ pub struct Update {
     pub complete_through: Option<String>,
 }
 
+/// What is done with the names of the files that a commit consists of while none of them goes.
+pub type WithFiles = Box<dyn FnMut(&[String]) + Send>;
+
 /// A question to the thread that owns the pipeline.
 pub struct Ask {
     pub(crate) want: Want,
+    /// Commit what waits first, and hold the store's files while this is done.
+    pub(crate) commit: Option<WithFiles>,
     pub(crate) reply: oneshot::Sender<Snapshot>,
 }
 
@@ -106,8 +126,18 @@ impl Live {
 
     /// The state at one moment. 503 where too many ask, or the process is stopping.
     pub async fn snapshot(&self, want: Want) -> Result<Snapshot, Problem> {
+        self.ask(want, None).await
+    }
+
+    /// Commits everything folded and gives that state, in which nothing is pending. `with_files` is called with the
+    /// names of the store's files, which stay until it returns; the fold waits for it, so it must be quick.
+    pub async fn committed(&self, with_files: WithFiles) -> Result<Snapshot, Problem> {
+        self.ask(Want::nothing(), Some(with_files)).await
+    }
+
+    async fn ask(&self, want: Want, commit: Option<WithFiles>) -> Result<Snapshot, Problem> {
         let (reply, answer) = oneshot::channel();
-        match self.asks.try_send(Ask { want, reply }) {
+        match self.asks.try_send(Ask { want, commit, reply }) {
             Ok(()) => {}
             Err(TrySendError::Full(_)) => {
                 return Err(Problem::unavailable("overloaded", "too many questions wait; ask again in a moment"));

@@ -3,18 +3,23 @@
 //! The way of one event: `import` reads lines -> model's decoder -> the log, durable -> pipeline -> store -> `report`.
 //! Invariant: data goes to standard output, everything else to standard error. Exit 0 ok, 1 failed, 2 usage.
 
+mod backup;
 mod catalog_doc;
 mod cli;
 mod clock;
 mod collect;
 mod commit;
 mod config;
+mod demo;
 mod directory;
 mod http;
 mod import;
+mod ledger;
 mod live;
 mod metadata;
+mod operate;
 mod process;
+mod quarantine;
 mod report;
 mod serve;
 mod service;

@@ -23,6 +23,13 @@ use crate::clock;
 use crate::config::Config;
 use crate::process::Threads;
 
+/// Where a data directory keeps its log.
+pub const LOG_DIR: &str = "log";
+/// Where it keeps its store.
+pub const STORE_DIR: &str = "store";
+/// Where it keeps its secret.
+pub const SECRET_FILE: &str = "secret";
+
 /// An open data directory.
 pub struct Home {
     /// The log.
@@ -61,7 +68,7 @@ impl Home {
         }
         let lock = lock(dir)?;
         let disk: Arc<dyn Disk> = Arc::new(RealDisk);
-        let (log_dir, store_dir) = (dir.join("log"), dir.join("store"));
+        let (log_dir, store_dir) = (dir.join(LOG_DIR), dir.join(STORE_DIR));
         let fresh = !log_dir.is_dir() && !store_dir.is_dir();
         let secret = secret(dir, fresh)?;
         let mut notes = Vec::new();
@@ -157,7 +164,7 @@ fn lock(dir: &Path) -> Result<File> {
 
 /// Reads the secret, or makes it for a directory that has nothing yet. It is synced before anything is keyed by it.
 pub fn secret(dir: &Path, fresh: bool) -> Result<Secret> {
-    let path: PathBuf = dir.join("secret");
+    let path: PathBuf = dir.join(SECRET_FILE);
     match fs::read(&path) {
         Ok(bytes) => match <[u8; 16]>::try_from(bytes.as_slice()) {
             Ok(bytes) => Ok(Secret::new(bytes)),

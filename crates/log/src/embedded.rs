@@ -197,6 +197,10 @@ impl LogView for EmbeddedLog {
         self.view.read(from)
     }
 
+    fn files(&self, through: FrameSeq) -> Result<Vec<(String, u64)>, LogError> {
+        self.view.files(through)
+    }
+
     fn frame_of(&self, offset: Offset) -> Result<Frame, LogError> {
         self.view.frame_of(offset)
     }

@@ -82,6 +82,10 @@ pub trait LogView: Send + Sync {
     /// next to be appended. [`LogError::OutOfRange`] where it is trimmed or not there yet.
     fn read(&self, from: FrameSeq) -> Result<Box<dyn FrameReader>, LogError>;
 
+    /// The files, in the log's directory, that hold the frames kept before `through`, oldest first, and how many bytes
+    /// of each: a copy of so much is a log that ends there. A log without files names none.
+    fn files(&self, through: FrameSeq) -> Result<Vec<(String, u64)>, LogError>;
+
     /// The frame that holds the record at `offset`, to show it.
     fn frame_of(&self, offset: Offset) -> Result<Frame, LogError>;
 }

@@ -81,6 +81,10 @@ impl LogView for MemoryLog {
         Ok(Box::new(MemoryReader { log: self.clone(), next: from }))
     }
 
+    fn files(&self, _through: FrameSeq) -> Result<Vec<(String, u64)>, LogError> {
+        Ok(Vec::new())
+    }
+
     fn frame_of(&self, offset: Offset) -> Result<Frame, LogError> {
         let frames = self.frames();
         let behind = frames.kept.partition_point(|f| f.base <= offset);

@@ -13,7 +13,7 @@ use adsum_model::time::ReceivedAt;
 
 use crate::decode::decode_frame;
 use crate::dictionary::Dictionary;
-use crate::layout::{FrameHeader, SEGMENT_HEADER_BYTES, SegmentHeader, dictionary_payload};
+use crate::layout::{FrameHeader, SEGMENT_HEADER_BYTES, SegmentHeader, dictionary_payload, segment_name};
 use crate::segment::{Segment, Step};
 use crate::{Frame, FrameReader, LogError, LogView};
 
@@ -90,6 +90,35 @@ impl LogView for EmbeddedView {
         }
         drop(published);
         Ok(Box::new(EmbeddedReader { view: self.clone(), next: from, current: None }))
+    }
+
+    fn files(&self, through: FrameSeq) -> Result<Vec<(String, u64)>, LogError> {
+        let published = self.published();
+        if through > published.durable.seq {
+            return Err(published.out_of_range(format!("frame {}", through.get())));
+        }
+        let kept: Vec<SegmentInfo> =
+            published.segments.iter().copied().filter(|s| s.header.first.seq < through).collect();
+        drop(published);
+        let mut files = Vec::with_capacity(kept.len());
+        for (i, info) in kept.iter().enumerate() {
+            if i + 1 < kept.len() {
+                // Sealed, and the one behind it is needed too: all of it.
+                files.push((segment_name(info.header.first.seq), info.bytes));
+                continue;
+            }
+            let segment = Segment::open(self.disk.as_ref(), &self.dir, info.header.first.seq)?;
+            let mut walk = segment.walk(info.bytes);
+            while walk.expect.seq < through {
+                match walk.peek()? {
+                    Step::Frame(header) => walk.pass(&header),
+                    Step::Damage(reason) => return Err(segment.corrupt(walk.at, reason)),
+                    Step::End => break,
+                }
+            }
+            files.push((segment.name.clone(), walk.at));
+        }
+        Ok(files)
     }
 
     fn frame_of(&self, offset: Offset) -> Result<Frame, LogError> {

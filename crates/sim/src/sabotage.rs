@@ -135,4 +135,8 @@ impl AggregateStore for SabotagedStore {
     fn merge(&self, plan: &MergePlan) -> Result<Written, StoreError> {
         self.inner.merge(plan)
     }
+
+    fn hold(&self, with: &mut dyn FnMut(&[String])) -> Result<(), StoreError> {
+        self.inner.hold(with)
+    }
 }

@@ -375,6 +375,16 @@ impl AggregateStore for EmbeddedStore {
         let change = EmbeddedChange::Merge { plan: plan.clone(), output };
         Ok(Written { change: Change::Embedded(Box::new(change)) })
     }
+
+    fn hold(&self, with: &mut dyn FnMut(&[String])) -> Result<(), StoreError> {
+        // Runs go only after a manifest without them was published.
+        let _publishing = self.publishing.lock().unwrap_or_else(PoisonError::into_inner);
+        self.check_poison()?;
+        let mut names = named_files(&self.state().manifest());
+        names.push(MANIFEST.to_owned());
+        with(&names);
+        Ok(())
+    }
 }
 
 /// The files that a change made.

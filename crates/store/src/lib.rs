@@ -192,6 +192,11 @@ pub trait AggregateStore: Send + Sync {
     /// Merges as planned: heavy, invisible until published. It changes no answer, only what it costs.
     fn merge(&self, plan: &MergePlan) -> Result<Written, StoreError>;
 
+    /// Calls `with` with the names of the files that the present state consists of, in the store's directory; until it
+    /// returns nothing is published and none of them goes: a copy of them all is a store with this very state. A store
+    /// without files names none. [`StoreError::Poisoned`]: nobody knows which files it consists of.
+    fn hold(&self, with: &mut dyn FnMut(&[String])) -> Result<(), StoreError>;
+
     /// What was published last, copied.
     fn committed(&self) -> Committed {
         self.view().committed().clone()
@@ -250,5 +255,9 @@ impl<S: AggregateStore + ?Sized> AggregateStore for Arc<S> {
 
     fn merge(&self, plan: &MergePlan) -> Result<Written, StoreError> {
         (**self).merge(plan)
+    }
+
+    fn hold(&self, with: &mut dyn FnMut(&[String])) -> Result<(), StoreError> {
+        (**self).hold(with)
     }
 }

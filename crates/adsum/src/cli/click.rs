@@ -29,7 +29,7 @@ pub enum Args {
 pub fn run(global: &Global, args: &Args) -> Result<()> {
     let Args::Sign { destination, key } = args;
     let url = global.url.as_deref().unwrap_or("http://127.0.0.1:7878");
-    let secret = wire::secret(&global.data_dir, false)?;
+    let secret = wire::secret(global.data_dir(), false)?;
     let Some(signature) = collect::sign(destination, &secret) else {
         bail!("{destination:?} is no address that a browser may be sent to: http or https, without credentials");
     };

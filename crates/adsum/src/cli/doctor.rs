@@ -1,17 +1,15 @@
 //! `adsum doctor`: is a data directory whole, and do its numbers conserve?
 
-use std::collections::BTreeMap;
 use std::io::{self, Write};
-use std::ops::ControlFlow;
 
 use adsum_log::EventLog;
-use adsum_model::ledger::LedgerCounts;
 use adsum_pipeline::LEDGER;
-use adsum_store::{AggregateStore, BucketRange};
+use adsum_store::AggregateStore;
 use anyhow::{Result, bail};
-use serde_json::{Map, Value, json};
+use serde_json::json;
 
 use super::Global;
+use crate::ledger::Ledger;
 use crate::report::Format;
 use crate::wire::Make;
 
@@ -21,19 +19,7 @@ pub fn run(global: &Global) -> Result<()> {
     let mut home = global.open(&config, Make::Never)?;
     let checked = home.log.verify_all()?;
     let pending = home.pipeline.pending();
-    let view = home.pipeline.store().view();
-    let mut sources: BTreeMap<String, LedgerCounts> = BTreeMap::new();
-    let mut problems = Vec::new();
-    let extra: Vec<_> = pending.rows[LEDGER.index()].iter().collect();
-    view.scan(LEDGER, BucketRange::ALL, &[], &extra, &mut |row| {
-        let counts = LedgerCounts::from_values(row.values);
-        let source = row.names.text(0, row.keys[0]).unwrap_or_default().to_owned();
-        for equation in counts.imbalances() {
-            problems.push(format!("source {source}, hour {}: {equation}", row.bucket.seconds()));
-        }
-        sources.entry(source).or_default().merge(&counts);
-        ControlFlow::Continue(())
-    })?;
+    let ledger = Ledger::of(&*home.pipeline.store().view(), &pending.rows[LEDGER.index()])?;
     let hash = home.pipeline.state_hash()?;
     let mut out = io::stdout().lock();
     if global.format(Format::Table) == Format::Table {
@@ -42,24 +28,12 @@ pub fn run(global: &Global) -> Result<()> {
             "log: {} frames, {} records, {} bytes in {} segments, every byte checked",
             checked.frames, checked.records, checked.bytes, checked.segments
         )?;
-        for (source, counts) in &sources {
-            let fields: Vec<String> = (adsum_model::ledger::LedgerColumn::ALL.iter())
-                .filter(|c| counts.get(**c) != 0)
-                .map(|c| format!("{} {}", counts.get(*c), c.name()))
-                .collect();
-            writeln!(out, "source {source}: {}", fields.join(", "))?;
+        for line in ledger.lines() {
+            writeln!(out, "{line}")?;
         }
         writeln!(out, "state hash: {hash}")?;
-        writeln!(out, "{}", if problems.is_empty() { "the ledger balances" } else { "THE LEDGER DOES NOT BALANCE" })?;
+        writeln!(out, "{}", ledger.verdict())?;
     } else {
-        let ledger: Map<String, Value> = (sources.iter())
-            .map(|(source, counts)| {
-                let columns = adsum_model::ledger::LedgerColumn::ALL.iter();
-                let object: Map<String, Value> =
-                    columns.map(|c| (c.name().to_owned(), json!(counts.get(*c)))).collect();
-                (source.clone(), Value::Object(object))
-            })
-            .collect();
         let answer = json!({
             "log": {
                 "segments": checked.segments,
@@ -69,14 +43,14 @@ pub fn run(global: &Global) -> Result<()> {
             },
             "revision": home.pipeline.revision().to_string(),
             "stateHash": hash.to_string(),
-            "ledger": ledger,
-            "problems": problems,
+            "ledger": ledger.json(),
+            "problems": ledger.problems,
         });
         writeln!(out, "{answer}")?;
     }
     home.log.close()?;
-    if problems.is_empty() {
+    if ledger.problems.is_empty() {
         return Ok(());
     }
-    bail!("the ledger does not balance: {}", problems.join("; "))
+    bail!("the ledger does not balance: {}", ledger.problems.join("; "))
 }

@@ -1,8 +1,11 @@
 //! The command line: flags over ADSUM_* variables over the configuration file.
 
+mod backup;
 mod catalog;
 mod click;
 mod client;
+mod clock;
+mod demo;
 mod doctor;
 mod import;
 mod quarantine;
@@ -12,7 +15,7 @@ mod serve;
 mod tail;
 
 use std::io::{self, IsTerminal, Write};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use anyhow::{Result, anyhow};
@@ -37,30 +40,31 @@ struct Cli {
 /// Flags of every command.
 #[derive(clap::Args, Clone)]
 pub struct Global {
-    /// The data directory.
-    #[arg(long, global = true, env = "ADSUM_DATA_DIR", default_value = "adsum-data", value_name = "DIR")]
-    data_dir: PathBuf,
+    /// The data directory [default: adsum-data].
+    #[arg(long, global = true, env = "ADSUM_DATA_DIR", value_name = "DIR")]
+    data_dir: Option<PathBuf>,
     /// The configuration, a TOML file.
     #[arg(long, global = true, env = "ADSUM_CONFIG", value_name = "FILE")]
     config: Option<PathBuf>,
     /// Threads that fold; over `workers` of the configuration.
     #[arg(long, global = true, env = "ADSUM_WORKERS", value_name = "N")]
     workers: Option<usize>,
-    /// A server to ask, in place of a data directory.
-    #[arg(long, global = true, env = "ADSUM_URL", value_name = "URL")]
-    url: Option<String>,
-    /// The file with the token for the server.
-    #[arg(long, global = true, env = "ADSUM_TOKEN_FILE", value_name = "FILE")]
-    token_file: Option<PathBuf>,
-    /// Certificates of authorities that vouch for the server, as PEM; those of the web if not given.
-    #[arg(long, global = true, value_name = "FILE")]
-    ca_file: Option<PathBuf>,
     /// How the answer is written.
     #[arg(long, global = true, env = "ADSUM_FORMAT", value_enum)]
     format: Option<Format>,
     /// The same as --format json.
     #[arg(long, global = true, conflicts_with = "format")]
     json: bool,
+    /// A running server, in place of the data directory: http://127.0.0.1:7878.
+    #[arg(long, global = true, env = "ADSUM_URL", value_name = "URL")]
+    url: Option<String>,
+    /// The file with the token to send; for `serve` the admin token's, made if it is not there. ADSUM_TOKEN may hold a
+    /// token itself.
+    #[arg(long, global = true, env = "ADSUM_TOKEN_FILE", value_name = "FILE")]
+    token_file: Option<PathBuf>,
+    /// Certificates (PEM) to trust in place of the usual ones.
+    #[arg(long, global = true, env = "ADSUM_CA_FILE", value_name = "FILE")]
+    ca_file: Option<PathBuf>,
 }
 
 #[derive(Subcommand)]
@@ -77,6 +81,8 @@ enum Command {
     /// What was taken in but does not count, and why.
     #[command(subcommand)]
     Quarantine(quarantine::Args),
+    /// Run the service with made-up traffic, to look around.
+    Demo(demo::Args),
     /// Run the service: collect events over HTTP, answer reports.
     Serve(serve::Args),
     /// Send files of events to a running service.
@@ -84,6 +90,13 @@ enum Command {
     /// Click links.
     #[command(subcommand)]
     Click(click::Args),
+    /// Copy a data directory, of a running server too, as one consistent state.
+    Backup(backup::BackupArgs),
+    /// Make a data directory of a backup, and prove that it is the state that was backed up.
+    Restore(backup::RestoreArgs),
+    /// The collector's clock.
+    #[command(subcommand)]
+    Clock(clock::Args),
     /// Check a data directory: every byte of the log, the ledger's equations, the state's hash.
     Doctor,
     /// The configuration.
@@ -127,9 +140,13 @@ fn run(cli: Cli) -> Result<()> {
         Command::Tail => tail::run(global),
         Command::Catalog(args) => catalog::run(global, &args),
         Command::Quarantine(args) => quarantine::run(global, &args),
+        Command::Demo(args) => demo::run(global, &args),
         Command::Serve(args) => serve::run(global, args),
         Command::Send(args) => send::run(global, &args),
         Command::Click(args) => click::run(global, &args),
+        Command::Backup(args) => backup::backup(global, &args),
+        Command::Restore(args) => backup::restore(global, &args),
+        Command::Clock(args) => clock::run(global, &args),
         Command::Doctor => doctor::run(global),
         Command::Config(ConfigArgs::Check) => {
             let config = global.config()?;
@@ -157,12 +174,17 @@ impl Global {
         Ok(config)
     }
 
+    /// The data directory.
+    fn data_dir(&self) -> &Path {
+        self.data_dir.as_deref().unwrap_or(Path::new("adsum-data"))
+    }
+
     /// The format asked for, or one that suits where standard output goes.
     fn format(&self, otherwise: Format) -> Format {
         if self.json { Format::Json } else { self.format.unwrap_or(otherwise) }
     }
 
-    /// The server to ask, where one is given.
+    /// The client of the server that was named, if one was.
     fn client(&self) -> Result<Option<Client>> {
         let client = |url: &String| Client::new(url, self.token_file.as_deref(), self.ca_file.as_deref());
         self.url.as_ref().map(client).transpose()
@@ -175,8 +197,13 @@ impl Global {
 
     /// Opens the data directory, with progress while frames are folded again.
     fn open(&self, config: &Config, make: Make) -> Result<Home> {
+        self.open_at(self.data_dir(), config, make)
+    }
+
+    /// The same of another directory.
+    fn open_at(&self, data_dir: &Path, config: &Config, make: Make) -> Result<Home> {
         let bar = spinner("folding what the log has beyond the store");
-        let home = Home::open(&self.data_dir, config, make, &|records| bar.inc(records))?;
+        let home = Home::open(data_dir, config, make, &|records| bar.inc(records))?;
         bar.finish_and_clear();
         for note in &home.notes {
             writeln!(io::stderr(), "adsum: {note}")?;

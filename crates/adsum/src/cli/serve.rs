@@ -1,7 +1,6 @@
 //! `adsum serve`: the service.
 
 use std::net::SocketAddr;
-use std::path::PathBuf;
 use std::sync::Arc;
 
 use anyhow::Result;
@@ -16,9 +15,6 @@ pub struct Args {
     /// Where to listen.
     #[arg(long, env = "ADSUM_LISTEN", default_value = "127.0.0.1:7878", value_name = "ADDRESS:PORT")]
     listen: SocketAddr,
-    /// The file with the admin token; made, readable by its owner alone, if it is not there.
-    #[arg(long, env = "ADSUM_TOKEN_FILE", value_name = "FILE")]
-    token_file: Option<PathBuf>,
     /// How lines of the log on standard error are written.
     #[arg(long, env = "ADSUM_LOG_FORMAT", value_enum, default_value_t, value_name = "FORMAT")]
     log_format: LogFormat,
@@ -33,8 +29,8 @@ pub fn run(global: &Global, args: Args) -> Result<()> {
     let home = global.open(&config, Make::IfMissing)?;
     let options = ServeOptions {
         listen: args.listen,
-        token_file: args.token_file,
-        data_dir: global.data_dir.clone(),
+        token_file: global.token_file.clone(),
+        data_dir: global.data_dir().to_owned(),
         log_format: args.log_format,
         log_filter: args.log,
     };

@@ -48,6 +48,10 @@ impl LogView for NoLog {
         unreachable!("nothing reads it here")
     }
 
+    fn files(&self, _: FrameSeq) -> Result<Vec<(String, u64)>, LogError> {
+        unreachable!("nothing copies it here")
+    }
+
     fn frame_of(&self, _: Offset) -> Result<Frame, LogError> {
         unreachable!("nothing reads it here")
     }

@@ -77,6 +77,16 @@ impl Source {
         look().map_err(|error| InputError { path: name.clone(), error, begun: false })
     }
 
+    /// A file that lies with a client, as it told of it.
+    pub fn told(path: String, size: u64, head: u64, stream: bool) -> Self {
+        Self { path, size, head, stream }
+    }
+
+    /// What tells it from other files: path, size and head.
+    pub fn identity(&self) -> (&str, u64, u64) {
+        (&self.path, self.size, self.head)
+    }
+
     /// Whether it can be gone on with after a kill.
     pub fn resumable(&self) -> bool {
         !self.stream

@@ -10,8 +10,8 @@ use adsum_model::catalog::Catalog;
 use adsum_model::hash::Secret;
 use adsum_model::id::MetadataRevision;
 use adsum_model::ledger::LedgerCounts;
-use adsum_model::record::{Form, RecordBatch, RecordKind, Span, Stamp, Stream};
-use adsum_model::rows::{Projector, Rows};
+use adsum_model::record::{RecordBatch, Stream};
+use adsum_model::rows::Rows;
 use adsum_model::state::ImportFile;
 use adsum_model::symbol::Symbol;
 use adsum_model::time::ReceivedAt;
@@ -21,6 +21,7 @@ use adsum_store::AggregateStore;
 use anyhow::{Context, Result, anyhow};
 
 use super::read::{Chunk, Source};
+use super::records::{Reached, RunRecords, Standing};
 use crate::clock;
 use crate::commit::commits;
 
@@ -84,13 +85,10 @@ struct Durable {
 
 /// What every stage knows of the run.
 struct Plan {
-    run: String,
+    standing: Standing,
     source: Symbol,
     source_name: String,
     files: Vec<Source>,
-    /// Where each file is gone on from; `None`: it was finished before a kill.
-    starts: Vec<Option<(u64, u64)>>,
-    resumed: bool,
 }
 
 /// Imports `files` and returns when all of them are folded and committed. `progress` hears how many bytes of text
@@ -107,10 +105,9 @@ pub fn run<L: EventLog, S: AggregateStore + Clone>(
     let catalog = pipeline.catalog().clone();
     let plan = plan(pipeline, &catalog, files, &options.source)?;
     let mut limits = pipeline.limits().clone();
-    let mut controls = Controls { projector: Projector::new(catalog.clone(), secret), catalog: catalog.clone() };
-    if !plan.resumed {
-        let begin = controls.run_record(RecordKind::ImportBegin, &plan);
-        append_and_fold(log, pipeline, begin)?;
+    let mut records = RunRecords::new(catalog.clone(), secret, plan.source, plan.standing.run.clone());
+    if !plan.standing.resumed {
+        append_and_fold(log, pipeline, records.begin(clock::now()))?;
     }
     let (tasks_out, tasks_in) = sync_channel::<Task>(CHUNKS_WAITING_MAX);
     let (done_out, done_in) = sync_channel::<(u64, Done)>(CHUNKS_WAITING_MAX);
@@ -135,7 +132,7 @@ pub fn run<L: EventLog, S: AggregateStore + Clone>(
         }
         drop(done_out);
         let appender = scope
-            .spawn(|| stages.append(log, &mut limits, &mut controls, done_in, frames_out, &buffers_out, &spares_out));
+            .spawn(|| stages.append(log, &mut limits, &mut records, done_in, frames_out, &buffers_out, &spares_out));
         // The fold runs on this thread. If it fails it stops receiving, and every stage behind it ends.
         let folded = (|| -> Result<()> {
             for frame in frames_in {
@@ -156,10 +153,9 @@ pub fn run<L: EventLog, S: AggregateStore + Clone>(
     // What is durable stays; the same command goes on from there.
     result?;
     let figures = figures(pipeline, &plan);
-    let end = controls.run_record(RecordKind::ImportEnd, &plan);
-    append_and_fold(log, pipeline, end)?;
+    append_and_fold(log, pipeline, records.end(clock::now()))?;
     pipeline.checkpoint()?;
-    Ok(ImportResult { run: plan.run.clone(), figures, resumed: plan.resumed })
+    Ok(ImportResult { run: plan.standing.run, figures, resumed: plan.standing.resumed })
 }
 
 /// Goes on with a killed run if the files are its files, else begins one.
@@ -170,35 +166,8 @@ fn plan<S: AggregateStore>(
     source: &str,
 ) -> Result<Plan> {
     let known: Vec<&ImportFile> = pipeline.imports().of_source(source).collect();
-    let state_of = |file: &Source| {
-        let found = known.iter().find(|k| (&k.path, k.size, k.head) == (&file.path, file.size, file.head));
-        found.filter(|_| file.resumable())
-    };
-    let covered = files.iter().filter(|f| state_of(f).is_some()).count();
-    let resumed = !known.is_empty() && covered == known.len();
-    let starts = files
-        .iter()
-        .map(|file| match state_of(file) {
-            Some(state) if state.finished && resumed => None,
-            Some(state) if !state.finished => Some((state.position, state.line)),
-            _ => Some((0, 0)),
-        })
-        .collect();
-    let run = match known.first() {
-        Some(first) if resumed => first.run.clone(),
-        _ => {
-            let random = u64::from_le_bytes(clock::random::<8>()?);
-            format!("im_{:x}_{random:016x}", clock::now().micros())
-        }
-    };
-    Ok(Plan {
-        run,
-        source: catalog.symbols().intern(source.as_bytes()),
-        source_name: source.to_owned(),
-        files,
-        starts,
-        resumed,
-    })
+    let standing = Standing::of(&files, &known)?;
+    Ok(Plan { standing, source: catalog.symbols().intern(source.as_bytes()), source_name: source.to_owned(), files })
 }
 
 fn figures<S: AggregateStore>(pipeline: &Pipeline<S>, plan: &Plan) -> LedgerCounts {
@@ -225,60 +194,6 @@ fn append_and_fold<L: EventLog, S: AggregateStore>(
     Ok(())
 }
 
-/// Makes the records of a run itself.
-struct Controls {
-    catalog: Arc<Catalog>,
-    projector: Projector,
-}
-
-impl Controls {
-    fn record(
-        &mut self,
-        kind: RecordKind,
-        plan: &Plan,
-        at: ReceivedAt,
-        fill: impl FnOnce(&Catalog, &mut RecordBatch),
-    ) -> Decoded {
-        let mut decoded = Decoded::default();
-        let stamp = Stamp { stream: Stream::Import, ..Stamp::default() };
-        decoded.batch.begin(kind, plan.source, at, stamp);
-        fill(&self.catalog, &mut decoded.batch);
-        decoded.batch.spans.sort_by_key(|s| s.field);
-        self.projector.project_batch(&decoded.batch, &mut decoded.rows);
-        decoded
-    }
-
-    fn run_record(&mut self, kind: RecordKind, plan: &Plan) -> Decoded {
-        self.record(kind, plan, clock::now(), |catalog, batch| {
-            batch.push_bytes(catalog.well_known().run, Form::Text, plan.run.as_bytes());
-        })
-    }
-
-    fn progress(
-        &mut self,
-        plan: &Plan,
-        file: usize,
-        position: u64,
-        line: u64,
-        finished: bool,
-        at: ReceivedAt,
-    ) -> Decoded {
-        let source = &plan.files[file];
-        self.record(RecordKind::ImportProgress, plan, at, |catalog, batch| {
-            let known = catalog.well_known();
-            batch.push_bytes(known.run, Form::Text, plan.run.as_bytes());
-            batch.push_bytes(known.path, Form::Text, source.path.as_bytes());
-            batch.push(Span::wide(known.size, Form::Uint, source.size));
-            batch.push(Span::wide(known.head, Form::Uint, source.head));
-            batch.push(Span::wide(known.position, Form::Uint, position));
-            batch.push(Span::wide(known.line, Form::Uint, line));
-            if finished {
-                batch.push_bytes(known.code, Form::Text, b"finished");
-            }
-        })
-    }
-}
-
 struct Stages<'a> {
     plan: &'a Plan,
     options: &'a ImportOptions,
@@ -291,7 +206,7 @@ impl Stages<'_> {
         let mut received_at = clock::now();
         let mut frame_bytes = 0;
         for (file, source) in self.plan.files.iter().enumerate() {
-            let Some((position, _)) = self.plan.starts[file] else { continue };
+            let Some((position, _)) = self.plan.standing.starts[file] else { continue };
             let mut chunks = source.chunks(position, self.options.chunk_bytes)?;
             while let Some(chunk) = chunks.next(buffers.try_recv().unwrap_or_default())? {
                 frame_bytes += chunk.text.len();
@@ -337,7 +252,7 @@ impl Stages<'_> {
         &self,
         log: &mut L,
         limits: &mut Limits,
-        controls: &mut Controls,
+        records: &mut RunRecords,
         done: Receiver<(u64, Done)>,
         frames: SyncSender<Durable>,
         buffers: &SyncSender<Vec<u8>>,
@@ -347,7 +262,7 @@ impl Stages<'_> {
         let mut next = 0;
         let mut frame: Vec<Decoded> = Vec::new();
         let mut frame_bytes = 0;
-        let mut line = self.plan.starts.iter().map(|s| s.map_or(0, |(_, line)| line)).collect::<Vec<_>>();
+        let mut line = self.plan.standing.starts.iter().map(|s| s.map_or(0, |(_, line)| line)).collect::<Vec<_>>();
         for (ticket, chunk) in done {
             waiting.insert(ticket, chunk);
             while let Some(mut chunk) = waiting.remove(&next) {
@@ -360,8 +275,8 @@ impl Stages<'_> {
                     continue;
                 }
                 let appended_at = chunk.received_at;
-                let (position, line) = (chunk.position, line[chunk.file]);
-                frame.push(controls.progress(self.plan, chunk.file, position, line, chunk.last, appended_at));
+                let reached = Reached { position: chunk.position, line: line[chunk.file], finished: chunk.last };
+                frame.push(records.progress(self.plan.files[chunk.file].identity(), reached, appended_at));
                 let batches: Vec<&RecordBatch> = frame.iter().map(|d| &d.batch).collect();
                 let draft = FrameDraft { appended_at, metadata_revision: MetadataRevision::ZERO, batches: &batches };
                 let appended = log.append(&draft).context("the log takes no more")?;

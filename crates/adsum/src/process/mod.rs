@@ -9,7 +9,7 @@ use adsum_model::id::Offset;
 use adsum_model::ledger::{LedgerColumn, LedgerCounts};
 use adsum_pipeline::{Executor, Pipeline, ShardSlot};
 use adsum_store::AggregateStore;
-use anyhow::Result;
+use anyhow::{Context, Result};
 use crossbeam_channel::{Receiver, select};
 
 use crate::clock::{self, Moment};
@@ -64,7 +64,7 @@ impl<S: AggregateStore> Fold<S> {
                     Ok(frame) => self.frame(&frame)?,
                     Err(_) => break,
                 },
-                recv(asks) -> ask => if let Ok(ask) = ask { self.answer(ask) },
+                recv(asks) -> ask => if let Ok(ask) = ask { self.answer(ask)? },
                 recv(committed) -> word => self.commits.committed(&mut self.pipeline, word)?,
             }
         }
@@ -105,7 +105,11 @@ impl<S: AggregateStore> Fold<S> {
         Ok(())
     }
 
-    fn answer(&self, ask: Ask) {
+    fn answer(&mut self, ask: Ask) -> Result<()> {
+        if let Some(mut with_files) = ask.commit {
+            self.commits.finish(&mut self.pipeline)?;
+            self.pipeline.store().hold(&mut *with_files).context("the store cannot be copied")?;
+        }
         let pipeline = &self.pipeline;
         let tables = pipeline.store().committed().tables.len();
         let mut pending = vec![Vec::new(); tables];
@@ -124,10 +128,12 @@ impl<S: AggregateStore> Fold<S> {
             revision: pipeline.revision(),
             through: pipeline.through(),
             clocks: pipeline.clocks().clone(),
+            imports: pipeline.imports().clone(),
             fresh_at: if self.frames.is_empty() { clock::now() } else { self.folded_at },
         };
         // Who asked may have gone.
         let _ = ask.reply.send(snapshot);
+        Ok(())
     }
 }
 

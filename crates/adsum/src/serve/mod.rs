@@ -36,7 +36,7 @@ use crate::process::Fold;
 use crate::service::Service;
 use crate::wire::Home;
 use crate::writer::{self, Queues, WriterParts};
-use crate::{collect, metadata, report};
+use crate::{collect, import, metadata, operate, report};
 
 /// How a service is started.
 pub struct ServeOptions {
@@ -151,7 +151,9 @@ fn router(service: &Arc<Service>) -> Result<Router> {
     let routes = health::routes()
         .merge(collect::router(service))
         .merge(metadata::router(service))
-        .merge(report::router(service));
+        .merge(report::router(service))
+        .merge(import::http::router(service))
+        .merge(operate::router(service));
     let around = axum::middleware::from_fn_with_state(service.clone(), layers::around);
     Ok(routes.into_router()?.layer(around).with_state(service.clone()))
 }

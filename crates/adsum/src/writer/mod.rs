@@ -81,6 +81,8 @@ pub(crate) struct Work {
     bytes: usize,
     /// When it was queued.
     queued_at: ReceivedAt,
+    /// Whether it wants a frame of its own.
+    alone: bool,
     reply: oneshot::Sender<Result<Receipt, Refusal>>,
 }
 
@@ -123,6 +125,10 @@ impl Writer {
     /// Queues records, which will be in one frame, `parts` in order. The work goes on if the answer is dropped.
     /// 503 where too much waits: nothing of it was taken.
     pub fn submit(&self, parts: Vec<Decoded>, metadata: MetadataRevision) -> Result<Appending, Problem> {
+        self.put(parts, metadata, false)
+    }
+
+    fn put(&self, parts: Vec<Decoded>, metadata: MetadataRevision, alone: bool) -> Result<Appending, Problem> {
         let bytes = parts.iter().map(|p| p.batch.arena.len() + 128 * p.batch.heads.len()).sum();
         let before = self.waiting.bytes.fetch_add(bytes, Ordering::Relaxed);
         let (reply, answer) = oneshot::channel();
@@ -132,7 +138,7 @@ impl Writer {
         } else {
             // Before the thread can have answered it.
             self.waiting.begin(queued_at);
-            match self.queue.try_send(Message::Work(Work { parts, metadata, bytes, queued_at, reply })) {
+            match self.queue.try_send(Message::Work(Work { parts, metadata, bytes, queued_at, alone, reply })) {
                 Ok(()) => None,
                 Err(TrySendError::Full(_)) => Some(overloaded()),
                 Err(TrySendError::Disconnected(_)) => Some(stopping()),
@@ -150,6 +156,11 @@ impl Writer {
     /// Appends records and comes back when they are durable.
     pub async fn append(&self, parts: Vec<Decoded>, metadata: MetadataRevision) -> Result<Receipt, Problem> {
         Ok(self.submit(parts, metadata)?.await.map_err(|_| stopping())??)
+    }
+
+    /// The same, in a frame with nothing else: an import's figures are what became of its frames.
+    pub async fn append_alone(&self, parts: Vec<Decoded>, metadata: MetadataRevision) -> Result<Receipt, Problem> {
+        Ok(self.put(parts, metadata, true)?.await.map_err(|_| stopping())??)
     }
 
     /// An operator's word that the wall clock is right: ends a doubt. Says whether there was one.

@@ -150,12 +150,13 @@ impl<L: EventLog> Thread<L> {
         let metadata = first.metadata;
         self.waiting.oldest_micros.store(first.queued_at.micros(), Ordering::Relaxed);
         let mut bytes = first.bytes;
+        let alone = first.alone;
         let mut works = vec![first];
         let mut kept = None;
         let mut confirm = None;
-        while bytes < FRAME_BYTES {
+        while bytes < FRAME_BYTES && !alone {
             match work.try_recv() {
-                Ok(Message::Work(next)) if next.metadata == metadata => {
+                Ok(Message::Work(next)) if next.metadata == metadata && !next.alone => {
                     bytes += next.bytes;
                     works.push(next);
                 }

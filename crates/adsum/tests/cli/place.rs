@@ -37,9 +37,19 @@ impl Place {
     /// The program with its arguments, ready to run here.
     pub fn command(&self, args: &[&str]) -> Command {
         let mut command = Command::new(ADSUM);
-        for name in
-            ["DATA_DIR", "CONFIG", "WORKERS", "FORMAT", "LISTEN", "TOKEN_FILE", "URL", "TOKEN", "LOG", "LOG_FORMAT"]
-        {
+        for name in [
+            "DATA_DIR",
+            "CONFIG",
+            "WORKERS",
+            "FORMAT",
+            "LISTEN",
+            "TOKEN_FILE",
+            "URL",
+            "TOKEN",
+            "CA_FILE",
+            "LOG",
+            "LOG_FORMAT",
+        ] {
             command.env_remove(format!("ADSUM_{name}"));
         }
         command.current_dir(self.dir.path()).args(["--data-dir", "data"]).args(args).stdin(Stdio::null());

@@ -186,6 +186,33 @@ fn embedded_on_a_real_disk() {
 }
 
 #[test]
+#[allow(clippy::disallowed_methods, reason = "the copy is made as a backup makes it")]
+fn a_copy_of_the_files_up_to_a_frame_is_a_log_that_ends_there() {
+    let dirs = tempfile::tempdir().unwrap();
+    let catalog = catalog();
+    let from = dirs.path().join("from");
+    let (mut log, _) = EmbeddedLog::open(Arc::new(RealDisk), &from, catalog.clone(), SMALL, None).unwrap();
+    let mut random = Random(9);
+    for i in 0..60 {
+        append(&mut log, &catalog, i, &Record::samples(&mut random, 8)).unwrap();
+    }
+    let all = read_all(&log, &catalog, FrameSeq::ZERO).unwrap();
+    for through in 0..=60 {
+        let to = dirs.path().join(through.to_string());
+        std::fs::create_dir(&to).unwrap();
+        for (name, bytes) in log.view().files(FrameSeq::new(through)).unwrap() {
+            let file = std::fs::read(from.join(&name)).unwrap();
+            std::fs::write(to.join(&name), &file[..bytes as usize]).unwrap();
+        }
+        let (copy, report) = EmbeddedLog::open(Arc::new(RealDisk), &to, catalog.clone(), SMALL, None).unwrap();
+        assert_eq!(report.torn, None, "{through}");
+        assert_eq!(read_all(&copy, &catalog, FrameSeq::ZERO).unwrap(), all[..through as usize], "{through}");
+    }
+    let behind = log.files(FrameSeq::new(61));
+    assert!(matches!(behind, Err(LogError::OutOfRange { .. })), "{behind:?}");
+}
+
+#[test]
 fn a_log_goes_on_after_it_was_opened_again() {
     let disk = FaultyDisk::new(1);
     let catalog = catalog();

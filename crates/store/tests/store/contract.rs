@@ -156,6 +156,43 @@ fn check(
     refuses(&*store, &mut drawer);
 }
 
+#[test]
+fn a_copy_of_the_held_files_is_the_same_state() {
+    let dirs = tempfile::tempdir().unwrap();
+    let symbols = Arc::new(Symbols::default());
+    let open = |dir: &std::path::Path| {
+        let opened = EmbeddedStore::open(Arc::new(RealDisk), dir, schemas(), Arc::clone(&symbols), OPTIONS);
+        opened.unwrap()
+    };
+    let from = dirs.path().join("from");
+    let (store, _) = open(&from);
+    let mut drawer = Drawer::new(5, Arc::clone(&symbols));
+    let view = std::thread::scope(|scope| {
+        for step in 0..9 {
+            commit(&store, &drawer.checkpoint(60)).unwrap();
+            let to = dirs.path().join(step.to_string());
+            std::fs::create_dir(&to).unwrap();
+            // Merges go on beside the copy and take files away before and after it, never in its midst.
+            let merging = scope.spawn(|| merge_all(&store).unwrap());
+            let mut view = None;
+            store
+                .hold(&mut |names| {
+                    names.iter().for_each(|name| drop(std::fs::copy(from.join(name), to.join(name)).unwrap()));
+                    view = Some(store.view());
+                })
+                .unwrap();
+            merging.join().unwrap();
+            let (copy, report) = open(&to);
+            assert_eq!(report, adsum_store::OpenReport::default(), "step {step}");
+            let view = view.unwrap();
+            assert_eq!(copy.committed(), *view.committed());
+            assert_eq!(copy.state_hash(None).unwrap(), view.state_hash(None).unwrap(), "step {step}");
+        }
+        store.view()
+    });
+    assert!(view.committed().through > Position::default());
+}
+
 /// What a store refuses.
 fn refuses(store: &dyn AggregateStore, drawer: &mut Drawer) {
     let stale = |result: Result<(), StoreError>| assert!(matches!(result, Err(StoreError::Stale { .. })), "{result:?}");
