@@ -1,6 +1,7 @@
 //! The command line: flags over ADSUM_* variables over the configuration file.
 
 mod catalog;
+mod client;
 mod doctor;
 mod import;
 mod quarantine;
@@ -14,6 +15,8 @@ use std::process::ExitCode;
 use anyhow::Result;
 use clap::{CommandFactory, Parser, Subcommand};
 use indicatif::{ProgressBar, ProgressStyle};
+
+use client::Client;
 
 use crate::config::Config;
 use crate::report::Format;
@@ -47,6 +50,16 @@ pub struct Global {
     /// The same as --format json.
     #[arg(long, global = true, conflicts_with = "format")]
     json: bool,
+    /// A running server, in place of the data directory: http://127.0.0.1:7878.
+    #[arg(long, global = true, env = "ADSUM_URL", value_name = "URL")]
+    url: Option<String>,
+    /// The file with the token to send; for `serve` the admin token's, made if it is not there. ADSUM_TOKEN may hold a
+    /// token itself.
+    #[arg(long, global = true, env = "ADSUM_TOKEN_FILE", value_name = "FILE")]
+    token_file: Option<PathBuf>,
+    /// Certificates (PEM) to trust in place of the usual ones.
+    #[arg(long, global = true, env = "ADSUM_CA_FILE", value_name = "FILE")]
+    ca_file: Option<PathBuf>,
 }
 
 #[derive(Subcommand)]
@@ -136,6 +149,12 @@ impl Global {
     /// The format asked for, or one that suits where standard output goes.
     fn format(&self, otherwise: Format) -> Format {
         if self.json { Format::Json } else { self.format.unwrap_or(otherwise) }
+    }
+
+    /// The client of the server that was named, if one was.
+    fn client(&self) -> Result<Option<Client>> {
+        let client = |url: &String| Client::new(url, self.token_file.as_deref(), self.ca_file.as_deref());
+        self.url.as_ref().map(client).transpose()
     }
 
     /// Opens the data directory, with progress while frames are folded again.

@@ -37,7 +37,7 @@ impl Place {
     /// The program with its arguments, ready to run here.
     pub fn command(&self, args: &[&str]) -> Command {
         let mut command = Command::new(ADSUM);
-        for name in ["DATA_DIR", "CONFIG", "WORKERS", "FORMAT", "LISTEN", "TOKEN_FILE", "URL", "TOKEN"] {
+        for name in ["DATA_DIR", "CONFIG", "WORKERS", "FORMAT", "LISTEN", "TOKEN_FILE", "URL", "TOKEN", "CA_FILE"] {
             command.env_remove(format!("ADSUM_{name}"));
         }
         command.current_dir(self.dir.path()).args(["--data-dir", "data"]).args(args).stdin(Stdio::null());
