@@ -4,7 +4,10 @@
 //! document is an error that says detail, code and param; one that never came says the address. Not here: retries,
 //! which only the caller knows to be safe.
 
-#![allow(clippy::disallowed_methods, reason = "token and certificate files are the operator's, no part of log or store")]
+#![allow(
+    clippy::disallowed_methods,
+    reason = "token and certificate files are the operator's, no part of log or store"
+)]
 
 use std::io::Read;
 use std::path::Path;

@@ -21,10 +21,7 @@ pub struct Args {
 pub fn run(global: &Global, args: Args) -> Result<()> {
     let config = global.config()?;
     let home = global.open(&config, Make::IfMissing)?;
-    let options = ServeOptions {
-        listen: args.listen,
-        token_file: global.token_file.clone(),
-        data_dir: global.data_dir.clone(),
-    };
+    let options =
+        ServeOptions { listen: args.listen, token_file: global.token_file.clone(), data_dir: global.data_dir.clone() };
     serve::run(home, Arc::new(config), options)
 }

@@ -16,12 +16,13 @@ use anyhow::{Context, Result, anyhow};
 use arc_swap::ArcSwap;
 use axum::Router;
 use tokio::signal::unix::{SignalKind, signal};
-use tokio::sync::mpsc;
+use tokio::sync::{RwLock, mpsc};
 
 use crate::clock::IntakeClock;
 use crate::config::Config;
-use crate::directory::Directory;
+use crate::http::Problem;
 use crate::live::Live;
+use crate::metadata::{AdminToken, Metadata};
 use crate::process::{self, Fold};
 use crate::service::Service;
 use crate::wire::Home;
@@ -40,11 +41,16 @@ pub struct ServeOptions {
 
 /// Serves until it is told to stop.
 pub fn run(home: Home, config: Arc<Config>, options: ServeOptions) -> Result<()> {
+    let token_file = options.token_file.unwrap_or_else(|| options.data_dir.join("admin-token"));
+    let admin = AdminToken::of_file(&token_file)?;
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().context("no runtime")?;
+    let metadata = runtime.block_on(Metadata::open(&options.data_dir, home.metadata, &config))?;
+    let directory = metadata.directory(home.campaigns);
     let catalog = home.pipeline.catalog().clone();
     let last = last_appended(&home.log)?;
     let clock = Arc::new(IntakeClock::start(last, home.pipeline.clocks().is_in_doubt()));
     let log: Arc<dyn LogView> = Arc::from(adsum_log::EventLog::view(&home.log));
-    let Home { log: appended, pipeline, campaigns, secret, lock, .. } = home;
+    let Home { log: appended, pipeline, secret, lock, .. } = home;
     let store = pipeline.store().clone();
     let queues = Queues::new();
     let (live, ends) = Live::new(pipeline.through().seq);
@@ -66,9 +72,7 @@ pub fn run(home: Home, config: Arc<Config>, options: ServeOptions) -> Result<()>
         spawn("fold", ended_out.clone(), move || fold.run())?,
         spawn("merge", ended_out, move || process::merge(&store, &merges_in))?,
     ];
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().context("no runtime")?;
     let writer = queues.writer.clone();
-    let directory = Directory::of_configuration(campaigns);
     let service = Arc::new(Service {
         catalog,
         config,
@@ -77,10 +81,13 @@ pub fn run(home: Home, config: Arc<Config>, options: ServeOptions) -> Result<()>
         writer: queues.writer,
         live,
         directory: Arc::new(ArcSwap::from_pointee(directory)),
+        metadata: Arc::new(metadata),
+        gate: RwLock::new(()),
         log,
-        data_dir: options.data_dir.clone(),
+        data_dir: options.data_dir,
     });
     let served = runtime.block_on(async {
+        metadata::begin(&service, &admin).await?;
         let app: Router = router(&service);
         let listener = tokio::net::TcpListener::bind(options.listen)
             .await
@@ -94,7 +101,9 @@ pub fn run(home: Home, config: Arc<Config>, options: ServeOptions) -> Result<()>
             }
         };
         writeln!(io::stdout(), "adsum listens on http://{}", listener.local_addr()?)?;
-        axum::serve(listener, app).with_graceful_shutdown(stop).await.context("the server failed")
+        axum::serve(listener, app).with_graceful_shutdown(stop).await.context("the server failed")?;
+        metadata::end(&service).await;
+        Ok(())
     });
     drop(runtime);
     writer.stop();
@@ -113,7 +122,29 @@ fn router(service: &Arc<Service>) -> Router {
         .merge(collect::router(service))
         .merge(metadata::router(service))
         .merge(report::router(service))
+        // until authentication
+        .layer(axum::middleware::from_fn_with_state(service.clone(), principal_until_authentication))
         .with_state(service.clone())
+}
+
+/// Whose token it is; what a token may do nobody asks yet.
+async fn principal_until_authentication(
+    axum::extract::State(service): axum::extract::State<Arc<Service>>,
+    mut request: axum::extract::Request,
+    next: axum::middleware::Next,
+) -> Result<axum::response::Response, Problem> {
+    use sha2::Digest;
+    let refused = |code| Problem::new(http::StatusCode::UNAUTHORIZED, code, "a valid token is needed");
+    let sent = request.headers().get(http::header::AUTHORIZATION).and_then(|v| v.to_str().ok());
+    let secret = sent.and_then(|v| v.strip_prefix("Bearer ")).ok_or_else(|| refused("token_missing"))?;
+    let directory = service.directory.load();
+    let sha256: [u8; 32] = sha2::Sha256::digest(secret).into();
+    let token = directory.tokens.get(&sha256).ok_or_else(|| refused("token_unknown"))?;
+    if token.expires_at_micros.is_some_and(|at| at <= crate::clock::now().micros()) {
+        return Err(refused("token_expired"));
+    }
+    request.extensions_mut().insert(token.principal.clone());
+    Ok(next.run(request).await)
 }
 
 const THREADS: usize = 3;
