@@ -3,6 +3,7 @@
 use std::io::{self, Write};
 use std::path::PathBuf;
 
+use adsum_model::id::MetadataRevision;
 use adsum_model::ledger::LedgerColumn;
 use anyhow::{Result, bail};
 use serde_json::{Map, Value, json};
@@ -39,8 +40,9 @@ pub fn run(global: &Global, args: Args) -> Result<()> {
         bail!("{} is given twice", twice.1.path);
     }
     let frame_bytes = config.import.frame_bytes.unwrap_or(FRAME_BYTES).max(1);
-    let options = ImportOptions {
+    let mut options = ImportOptions {
         source: args.source,
+        metadata: MetadataRevision::ZERO,
         chunk_bytes: config.import.chunk_bytes.unwrap_or(CHUNK_BYTES).clamp(1, frame_bytes),
         frame_bytes,
         decoders: workers(&config),
@@ -48,6 +50,7 @@ pub fn run(global: &Global, args: Args) -> Result<()> {
     let plain = files.iter().all(|f| f.path != "-" && !f.path.ends_with(".gz") && !f.path.ends_with(".zst"));
     let bar = bytes_bar(plain.then(|| files.iter().map(|f| f.size).sum()));
     let mut home = global.open(&config, Make::IfMissing)?;
+    options.metadata = MetadataRevision::new(home.metadata.revision);
     let result = crate::import::run(
         &mut home.log,
         &mut home.pipeline,

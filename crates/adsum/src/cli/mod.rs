@@ -4,9 +4,12 @@ mod catalog;
 mod client;
 mod doctor;
 mod import;
+mod listing;
+mod metadata;
 mod quarantine;
 mod report;
 mod serve;
+mod token;
 
 use std::io::{self, IsTerminal, Write};
 use std::path::PathBuf;
@@ -74,6 +77,12 @@ enum Command {
     /// What was taken in but does not count, and why.
     #[command(subcommand)]
     Quarantine(quarantine::Args),
+    /// Advertisers, campaigns, ads, publishers, placements, site keys and click destinations of a running server.
+    #[command(subcommand)]
+    Metadata(metadata::Args),
+    /// The tokens of a running server.
+    #[command(subcommand)]
+    Token(token::Args),
     /// Run the service: collect events over HTTP, answer reports.
     Serve(serve::Args),
     /// Check a data directory: every byte of the log, the ledger's equations, the state's hash.
@@ -118,6 +127,8 @@ fn run(cli: Cli) -> Result<()> {
         Command::Report(args) => report::run(global, &args),
         Command::Catalog(args) => catalog::run(global, &args),
         Command::Quarantine(args) => quarantine::run(global, &args),
+        Command::Metadata(args) => metadata::run(global, &args),
+        Command::Token(args) => token::run(global, &args),
         Command::Serve(args) => serve::run(global, args),
         Command::Doctor => doctor::run(global),
         Command::Config(ConfigArgs::Check) => {

@@ -28,6 +28,8 @@ use crate::clock;
 pub struct ImportOptions {
     /// The source's name.
     pub source: String,
+    /// The state of the metadata that its campaigns are of.
+    pub metadata: MetadataRevision,
     /// Bytes of text a thread decodes at a time.
     pub chunk_bytes: usize,
     /// Bytes of text in a frame of the log.
@@ -354,7 +356,7 @@ impl Stages<'_> {
                 let (position, line) = (chunk.position, line[chunk.file]);
                 frame.push(controls.progress(self.plan, chunk.file, position, line, chunk.last, appended_at));
                 let batches: Vec<&RecordBatch> = frame.iter().map(|d| &d.batch).collect();
-                let draft = FrameDraft { appended_at, metadata_revision: MetadataRevision::ZERO, batches: &batches };
+                let draft = FrameDraft { appended_at, metadata_revision: self.options.metadata, batches: &batches };
                 let appended = log.append(&draft).context("the log takes no more")?;
                 let mut rows = Vec::with_capacity(frame.len());
                 for mut decoded in frame.drain(..) {

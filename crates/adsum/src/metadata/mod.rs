@@ -256,7 +256,8 @@ pub async fn begin(service: &Arc<Service>, admin: &AdminToken) -> Result<()> {
     Ok(())
 }
 
-/// Ends: the next start has nothing to read.
-pub async fn end(service: &Service) {
+/// Ends: the next start has nothing to read, and the store is one file.
+pub async fn end(service: &Service) -> Result<()> {
     service.metadata.forward(service).await;
+    service.metadata.turn.lock().await.sqlite.settle().await
 }

@@ -26,60 +26,100 @@ const BUSY_SECONDS_MAX: u64 = 10;
 /// Each step brings the schema one version further; a file is brought to the last one when it is opened.
 const MIGRATIONS: &[&str] = &[include_str!("schema-1.sql")];
 
-/// What brings the tables up to changes, `?1` being the array; advertisers before what refers to them.
-const FOLLOW: &[&str] = &[
-    "INSERT INTO advertisers SELECT value->>'$.change.id', value->>'$.change.name', value->>'$.change.timeZone', \
+/// What brings the tables up to changes of a kind (the last one: of any), `?1` being the array of all of them;
+/// advertisers come before what refers to them.
+const FOLLOW: &[(&str, &str)] = &[
+    (
+        "advertiser.put",
+        "INSERT INTO advertisers SELECT value->>'$.change.id', value->>'$.change.name', value->>'$.change.timeZone', \
      value->>'$.revision', value->>'$.at', value->>'$.by' \
      FROM json_each(?1) WHERE value->>'$.change.kind' = 'advertiser.put' \
      ON CONFLICT (id) DO UPDATE SET name = excluded.name, time_zone = excluded.time_zone, \
      revision = excluded.revision, changed_at = excluded.changed_at, changed_by = excluded.changed_by",
-    "INSERT INTO campaigns SELECT value->>'$.change.id', value->>'$.change.name', value->>'$.change.advertiser', \
+    ),
+    (
+        "campaign.put",
+        "INSERT INTO campaigns SELECT value->>'$.change.id', value->>'$.change.name', value->>'$.change.advertiser', \
      value->>'$.change.currency' \
      FROM json_each(?1) WHERE value->>'$.change.kind' = 'campaign.put' \
      ON CONFLICT (id) DO UPDATE SET name = excluded.name, advertiser = excluded.advertiser, \
      currency = excluded.currency",
-    "INSERT INTO campaign_versions SELECT value->>'$.revision', value->>'$.change.id', \
+    ),
+    (
+        "campaign.put",
+        "INSERT INTO campaign_versions SELECT value->>'$.revision', value->>'$.change.id', \
      value->>'$.change.effectiveFrom', value->>'$.change.name', value->>'$.change.advertiser', \
      value->>'$.change.currency', value->>'$.change.billable', value->>'$.change.status', value->>'$.change.start', \
      value->>'$.change.end', value->>'$.at', value->>'$.by' \
      FROM json_each(?1) WHERE value->>'$.change.kind' = 'campaign.put'",
-    "INSERT INTO ads SELECT value->>'$.change.id', value->>'$.change.name', value->>'$.change.campaignId', \
+    ),
+    (
+        "ad.put",
+        "INSERT INTO ads SELECT value->>'$.change.id', value->>'$.change.name', value->>'$.change.campaignId', \
      value->>'$.revision', value->>'$.at', value->>'$.by' \
      FROM json_each(?1) WHERE value->>'$.change.kind' = 'ad.put' \
      ON CONFLICT (id) DO UPDATE SET name = excluded.name, campaign = excluded.campaign, \
      revision = excluded.revision, changed_at = excluded.changed_at, changed_by = excluded.changed_by",
-    "INSERT INTO publishers SELECT value->>'$.change.id', value->>'$.change.name', \
+    ),
+    (
+        "publisher.put",
+        "INSERT INTO publishers SELECT value->>'$.change.id', value->>'$.change.name', \
      value->>'$.revision', value->>'$.at', value->>'$.by' \
      FROM json_each(?1) WHERE value->>'$.change.kind' = 'publisher.put' \
      ON CONFLICT (id) DO UPDATE SET name = excluded.name, \
      revision = excluded.revision, changed_at = excluded.changed_at, changed_by = excluded.changed_by",
-    "INSERT INTO placements SELECT value->>'$.change.id', value->>'$.change.name', value->>'$.change.publisherId', \
+    ),
+    (
+        "placement.put",
+        "INSERT INTO placements SELECT value->>'$.change.id', value->>'$.change.name', value->>'$.change.publisherId', \
      value->>'$.revision', value->>'$.at', value->>'$.by' \
      FROM json_each(?1) WHERE value->>'$.change.kind' = 'placement.put' \
      ON CONFLICT (id) DO UPDATE SET name = excluded.name, publisher = excluded.publisher, \
      revision = excluded.revision, changed_at = excluded.changed_at, changed_by = excluded.changed_by",
-    "INSERT INTO tokens SELECT value->>'$.change.id', value->>'$.change.name', value->>'$.change.role', \
+    ),
+    (
+        "token.create",
+        "INSERT INTO tokens SELECT value->>'$.change.id', value->>'$.change.name', value->>'$.change.role', \
      value->>'$.change.source', value->>'$.change.advertiser', value->>'$.change.expiresAt', \
      value->>'$.change.requestsPerSecond', value->>'$.change.eventsPerSecond', value->>'$.change.sha256', \
      value->>'$.revision', value->>'$.at', value->>'$.by', NULL \
      FROM json_each(?1) WHERE value->>'$.change.kind' = 'token.create'",
-    "UPDATE tokens SET revoked_at = gone.at FROM (SELECT value->>'$.change.id' AS id, value->>'$.at' AS at \
+    ),
+    (
+        "token.revoke",
+        "UPDATE tokens SET revoked_at = gone.at FROM (SELECT value->>'$.change.id' AS id, value->>'$.at' AS at \
      FROM json_each(?1) WHERE value->>'$.change.kind' = 'token.revoke') AS gone \
      WHERE tokens.id = gone.id AND revoked_at IS NULL",
-    "INSERT INTO site_keys SELECT value->>'$.change.id', value->>'$.change.name', value->>'$.change.source', \
+    ),
+    (
+        "siteKey.create",
+        "INSERT INTO site_keys SELECT value->>'$.change.id', value->>'$.change.name', value->>'$.change.source', \
      value->>'$.change.eventsPerSecond', value->>'$.revision', value->>'$.at', value->>'$.by', NULL \
      FROM json_each(?1) WHERE value->>'$.change.kind' = 'siteKey.create'",
-    "UPDATE site_keys SET revoked_at = gone.at FROM (SELECT value->>'$.change.id' AS id, value->>'$.at' AS at \
+    ),
+    (
+        "siteKey.revoke",
+        "UPDATE site_keys SET revoked_at = gone.at FROM (SELECT value->>'$.change.id' AS id, value->>'$.at' AS at \
      FROM json_each(?1) WHERE value->>'$.change.kind' = 'siteKey.revoke') AS gone \
      WHERE site_keys.id = gone.id AND revoked_at IS NULL",
-    "INSERT INTO click_destinations SELECT value->>'$.change.id', value->>'$.change.url', \
+    ),
+    (
+        "clickDestination.create",
+        "INSERT INTO click_destinations SELECT value->>'$.change.id', value->>'$.change.url', \
      value->>'$.revision', value->>'$.at', value->>'$.by' \
      FROM json_each(?1) WHERE value->>'$.change.kind' = 'clickDestination.create'",
-    "DELETE FROM click_destinations WHERE id IN (SELECT value->>'$.change.id' \
+    ),
+    (
+        "clickDestination.delete",
+        "DELETE FROM click_destinations WHERE id IN (SELECT value->>'$.change.id' \
      FROM json_each(?1) WHERE value->>'$.change.kind' = 'clickDestination.delete')",
-    "INSERT INTO audit SELECT value->>'$.revision', value->>'$.at', value->>'$.by', value->>'$.source', \
+    ),
+    (
+        "",
+        "INSERT INTO audit SELECT value->>'$.revision', value->>'$.at', value->>'$.by', value->>'$.source', \
      value->>'$.change.kind', value->>'$.change.id', value->>'$.requestId', \
      json_remove(value->'$.change', '$.kind', '$.id', '$.sha256') FROM json_each(?1)",
+    ),
 ];
 
 /// The rows of each table as the JSON of what was put, who and when: what [`State`] is loaded from.
@@ -168,10 +208,9 @@ impl Sqlite {
         let rows: Vec<Value> = changes.iter().map(row).collect::<Result<_>>()?;
         let rows = Value::Array(rows).to_string();
         let mut change = self.0.begin_with("BEGIN IMMEDIATE").await?;
-        if revision.is_some() {
-            for statement in FOLLOW {
-                sqlx::query(*statement).bind(&rows).execute(&mut *change).await?;
-            }
+        let holds = |kind: &str| changes.iter().any(|c| kind.is_empty() || c.recorded.change.kind() == kind);
+        for (_, statement) in FOLLOW.iter().filter(|(kind, _)| holds(kind)) {
+            sqlx::query(*statement).bind(&rows).execute(&mut *change).await?;
         }
         sqlx::query(
             "INSERT INTO applied VALUES (1, ?1, coalesce(?2, 0)) \
@@ -238,6 +277,12 @@ impl Sqlite {
             }))
         };
         acts.into_iter().map(shown).collect()
+    }
+
+    /// Writes what waits beside the file into it.
+    pub async fn settle(&mut self) -> Result<()> {
+        sqlx::query("PRAGMA wal_checkpoint(TRUNCATE)").execute(&mut self.0).await?;
+        Ok(())
     }
 
     /// Writes what waits into the file itself and closes it.

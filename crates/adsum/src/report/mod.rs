@@ -8,6 +8,7 @@ mod render;
 mod window;
 
 pub use query::{Query, plan};
+pub(crate) use render::csv_text;
 pub use render::{Format, render};
 pub use window::{Granularity, TimeZone};
 

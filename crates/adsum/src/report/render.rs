@@ -161,7 +161,7 @@ fn object(report: &Report, row: &ReportRow<'_>, ctr: Option<i128>) -> Value {
 }
 
 /// A cell of RFC 4180. One that a spreadsheet would take for a formula gets an apostrophe before it.
-fn csv_text(text: &str, line: &mut Vec<u8>) {
+pub(crate) fn csv_text(text: &str, line: &mut Vec<u8>) {
     let formula = text.starts_with(['=', '+', '-', '@', '\t', '\r']);
     let quoted = formula || text.contains(['"', ',', '\n', '\r']);
     if quoted {

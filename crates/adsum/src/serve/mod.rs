@@ -102,8 +102,7 @@ pub fn run(home: Home, config: Arc<Config>, options: ServeOptions) -> Result<()>
         };
         writeln!(io::stdout(), "adsum listens on http://{}", listener.local_addr()?)?;
         axum::serve(listener, app).with_graceful_shutdown(stop).await.context("the server failed")?;
-        metadata::end(&service).await;
-        Ok(())
+        metadata::end(&service).await
     });
     drop(runtime);
     writer.stop();
