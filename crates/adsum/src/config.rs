@@ -384,10 +384,14 @@ impl Config {
         Ok(Catalog::build(&spec)?)
     }
 
-    /// The campaigns that it declares.
+    /// The table of the campaigns that it declares.
     pub fn campaigns(&self, catalog: &Catalog) -> Result<Campaigns> {
-        let currency = self.campaign_defaults.currency.clone().unwrap_or_else(|| "USD".to_owned());
-        check_currency("campaign_defaults.currency", &currency)?;
+        self.campaign_table(&self.campaign_specs()?, catalog)
+    }
+
+    /// The campaigns that it declares, by id.
+    pub fn campaign_specs(&self) -> Result<Vec<CampaignSpec>> {
+        let currency = self.default_currency()?;
         let mut specs = Vec::new();
         for (id, c) in &self.campaigns {
             let currency = c.currency.clone().unwrap_or_else(|| currency.clone());
@@ -395,12 +399,23 @@ impl Config {
             let versions = c.versions(&format!("campaigns.{id}"))?;
             specs.push(CampaignSpec { id: id.clone(), currency, versions, ads: c.ads.clone() });
         }
+        Ok(specs)
+    }
+
+    /// A table of campaigns; what is not in it gets the defaults.
+    pub fn campaign_table(&self, specs: &[CampaignSpec], catalog: &Catalog) -> Result<Campaigns> {
         let unknown = match self.campaign_defaults.unknown {
             UnknownConfig::LetThrough => UnknownCampaign::LetThrough,
             UnknownConfig::Reject => UnknownCampaign::Reject,
         };
-        Campaigns::build(&specs, &currency, unknown, catalog.symbols())
+        Campaigns::build(specs, &self.default_currency()?, unknown, catalog.symbols())
             .map_err(|ad| anyhow!("campaigns: ad {ad:?} belongs to two campaigns"))
+    }
+
+    fn default_currency(&self) -> Result<String> {
+        let currency = self.campaign_defaults.currency.clone().unwrap_or_else(|| "USD".to_owned());
+        check_currency("campaign_defaults.currency", &currency)?;
+        Ok(currency)
     }
 
     /// The limits of time.

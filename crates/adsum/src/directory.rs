@@ -10,7 +10,7 @@ use std::sync::Arc;
 use adsum_model::campaigns::Campaigns;
 use adsum_model::id::MetadataRevision;
 use arc_swap::ArcSwap;
-use hashbrown::HashMap;
+use hashbrown::{HashMap, HashSet};
 
 use crate::http::Principal;
 
@@ -54,9 +54,9 @@ pub struct Directory {
     /// Advertisers, by id.
     pub advertisers: BTreeMap<String, Advertiser>,
     /// The advertiser of each campaign that has one, by campaign id.
-    pub advertiser_of: HashMap<String, Arc<str>>,
+    pub advertiser_of: Arc<HashMap<String, Arc<str>>>,
     /// Whether a campaign is declared, by configuration or metadata: then it exists before its first event.
-    pub declared: hashbrown::HashSet<String>,
+    pub declared: Arc<HashSet<String>>,
     /// Tokens that are not revoked, by the SHA-256 of their secret.
     pub tokens: HashMap<[u8; 32], Token>,
     /// Site keys that are not revoked.
@@ -66,14 +66,15 @@ pub struct Directory {
 }
 
 impl Directory {
-    /// Of the configuration's campaigns alone.
-    pub fn of_configuration(campaigns: Arc<Campaigns>) -> Self {
+    /// Of campaigns alone.
+    #[cfg(test)]
+    pub fn of_campaigns(campaigns: Arc<Campaigns>) -> Self {
         Self {
             revision: MetadataRevision::ZERO,
             campaigns,
             advertisers: BTreeMap::new(),
-            advertiser_of: HashMap::new(),
-            declared: hashbrown::HashSet::new(),
+            advertiser_of: Arc::default(),
+            declared: Arc::default(),
             tokens: HashMap::new(),
             site_keys: HashMap::new(),
             destinations: BTreeMap::new(),

@@ -9,12 +9,14 @@ use std::sync::Arc;
 use adsum_log::LogView;
 use adsum_model::catalog::Catalog;
 use adsum_model::hash::Secret;
+use tokio::sync::RwLock;
 
 use crate::clock::IntakeClock;
 use crate::config::Config;
 use crate::directory::Present;
 use crate::http::Guard;
 use crate::live::Live;
+use crate::metadata::Metadata;
 use crate::writer::Writer;
 
 /// The handles.
@@ -33,6 +35,11 @@ pub struct Service {
     pub live: Live,
     /// Campaigns, tokens and who else there is.
     pub directory: Present,
+    /// Keeps and changes what the directory is made of.
+    pub metadata: Arc<Metadata>,
+    /// Held for reading from taking the directory until what was resolved by it is queued; a change of what is fixed
+    /// once a campaign has events holds it for writing.
+    pub gate: RwLock<()>,
     /// Reads the log: to show what was sent.
     pub log: Arc<dyn LogView>,
     /// Rates, memory and the word to stop.

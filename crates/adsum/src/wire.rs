@@ -7,6 +7,7 @@
 
 use std::fs::{self, File};
 use std::io::Write;
+use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -15,12 +16,14 @@ use adsum_log::{EmbeddedLog, EventLog, LogOptions, LogView};
 use adsum_model::campaigns::Campaigns;
 use adsum_model::hash::Secret;
 use adsum_model::id::{FrameSeq, Position};
-use adsum_pipeline::{InLine, Pipeline, schemas};
-use adsum_store::{AggregateStore, EmbeddedStore, StoreOptions};
+use adsum_model::ledger::{LedgerColumn, LedgerCounts};
+use adsum_pipeline::{InLine, LEDGER, Pipeline, schemas};
+use adsum_store::{AggregateStore, BucketRange, EmbeddedStore, StoreOptions};
 use anyhow::{Context, Result, bail};
 
 use crate::clock;
 use crate::config::Config;
+use crate::metadata;
 use crate::process::Threads;
 
 /// Where a data directory keeps its log.
@@ -36,7 +39,9 @@ pub struct Home {
     pub log: EmbeddedLog,
     /// The loop over the store, with every durable frame folded.
     pub pipeline: Pipeline<Arc<EmbeddedStore>>,
-    /// The campaigns of the configuration.
+    /// The metadata as of the end of the log.
+    pub metadata: metadata::State,
+    /// The campaigns of configuration and metadata.
     pub campaigns: Arc<Campaigns>,
     /// The secret that dedupe keys are made under.
     pub secret: Secret,
@@ -59,7 +64,8 @@ impl Home {
     /// Opens a data directory and folds what its log has beyond its store.
     pub fn open(dir: &Path, config: &Config, make: Make, progress: &dyn Fn(u64)) -> Result<Self> {
         let catalog = Arc::new(config.catalog()?);
-        let campaigns = Arc::new(config.campaigns(&catalog)?);
+        // What is wrong in the configuration is named before anything is opened.
+        config.campaigns(&catalog)?;
         if !dir.is_dir() {
             if make == Make::Never {
                 bail!("{} is no data directory; `adsum import` makes one", dir.display());
@@ -107,16 +113,30 @@ impl Home {
         let executor: Box<dyn adsum_pipeline::Executor + Send> =
             if workers > 1 { Box::new(Threads) } else { Box::new(InLine) };
         let mut pipeline =
-            Pipeline::new(catalog, Arc::new(store), config.rules(), config.checkpoints(), workers, executor)?;
+            Pipeline::new(catalog.clone(), Arc::new(store), config.rules(), config.checkpoints(), workers, executor)?;
         pipeline.recover(&log, secret, progress)?;
+        let metadata = metadata::read(dir, &log, &catalog, metadata_records(&pipeline)?)?;
+        let campaigns = Arc::new(metadata::campaigns(&metadata, config, &catalog)?);
         check_currencies(&pipeline, &campaigns)?;
-        Ok(Self { log, pipeline, campaigns, secret, notes, lock })
+        Ok(Self { log, pipeline, metadata, campaigns, secret, notes, lock })
     }
 
     /// Closes the log, so that its last frame is proven. Without it the next start copies that frame.
     pub fn close(mut self) -> Result<()> {
         Ok(self.log.close()?)
     }
+}
+
+/// How many changes of the metadata the log holds: the ledger counts them.
+fn metadata_records<S: AggregateStore>(pipeline: &Pipeline<S>) -> Result<u64> {
+    let mut records = 0;
+    let pending = pipeline.pending_rows(LEDGER, BucketRange::ALL);
+    let extra: Vec<_> = pending.iter().collect();
+    pipeline.store().scan(LEDGER, BucketRange::ALL, &[], &extra, &mut |row| {
+        records += LedgerCounts::from_values(row.values).get(LedgerColumn::Metadata) as u64;
+        ControlFlow::Continue(())
+    })?;
+    Ok(records)
 }
 
 /// A campaign's currency is fixed once it has events: a configuration that says otherwise is refused.

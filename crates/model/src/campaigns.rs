@@ -103,6 +103,15 @@ pub struct CampaignSpec {
     pub ads: Vec<String>,
 }
 
+impl CampaignSpec {
+    /// The version whose terms hold at a moment; before the first one, the first.
+    pub fn version_at(&self, at: EventTime) -> CampaignVersion {
+        let earliest = self.versions.iter().min_by_key(|v| v.valid_from);
+        let in_force = self.versions.iter().filter(|v| v.valid_from <= at).max_by_key(|v| v.valid_from);
+        in_force.or(earliest).copied().unwrap_or(CampaignVersion::always(BillableType::Cpm))
+    }
+}
+
 /// A campaign of the table. Most have one version, which then costs no second look-up.
 struct Campaign {
     currency: Symbol,

@@ -4,6 +4,7 @@ use std::io::{self, Write};
 use std::path::PathBuf;
 use std::time::Duration;
 
+use adsum_model::id::MetadataRevision;
 use adsum_model::ledger::LedgerColumn;
 use anyhow::{Context, Result, anyhow, bail};
 use indicatif::ProgressBar;
@@ -82,13 +83,14 @@ fn into_directory(
     bar: &ProgressBar,
 ) -> Result<Value> {
     let frame_bytes = config.import.frame_bytes.unwrap_or(FRAME_BYTES).max(1);
+    let mut home = global.open(config, Make::IfMissing)?;
     let options = ImportOptions {
         source: source.to_owned(),
+        metadata: MetadataRevision::new(home.metadata.revision),
         chunk_bytes: config.import.chunk_bytes.unwrap_or(CHUNK_BYTES).clamp(1, frame_bytes),
         frame_bytes,
         decoders: workers(config),
     };
-    let mut home = global.open(config, Make::IfMissing)?;
     let result = crate::import::run(
         &mut home.log,
         &mut home.pipeline,

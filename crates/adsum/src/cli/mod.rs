@@ -8,11 +8,14 @@ mod clock;
 mod demo;
 mod doctor;
 mod import;
+mod listing;
+mod metadata;
 mod quarantine;
 mod report;
 mod send;
 mod serve;
 mod tail;
+mod token;
 
 use std::io::{self, IsTerminal, Write};
 use std::path::{Path, PathBuf};
@@ -83,6 +86,12 @@ enum Command {
     Quarantine(quarantine::Args),
     /// Run the service with made-up traffic, to look around.
     Demo(demo::Args),
+    /// Advertisers, campaigns, ads, publishers, placements, site keys and click destinations of a running server.
+    #[command(subcommand)]
+    Metadata(metadata::Args),
+    /// The tokens of a running server.
+    #[command(subcommand)]
+    Token(token::Args),
     /// Run the service: collect events over HTTP, answer reports.
     Serve(serve::Args),
     /// Send files of events to a running service.
@@ -141,6 +150,8 @@ fn run(cli: Cli) -> Result<()> {
         Command::Catalog(args) => catalog::run(global, &args),
         Command::Quarantine(args) => quarantine::run(global, &args),
         Command::Demo(args) => demo::run(global, &args),
+        Command::Metadata(args) => metadata::run(global, &args),
+        Command::Token(args) => token::run(global, &args),
         Command::Serve(args) => serve::run(global, args),
         Command::Send(args) => send::run(global, &args),
         Command::Click(args) => click::run(global, &args),

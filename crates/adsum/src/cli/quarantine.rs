@@ -220,7 +220,8 @@ fn replay(global: &Global, place: &mut Place, offsets: &[Offset]) -> Result<()> 
 
 fn append(home: &mut Home, batch: &RecordBatch) -> Result<()> {
     let appended_at = clock::now();
-    let draft = FrameDraft { appended_at, metadata_revision: MetadataRevision::ZERO, batches: &[batch] };
+    let draft =
+        FrameDraft { appended_at, metadata_revision: MetadataRevision::new(home.metadata.revision), batches: &[batch] };
     let appended = home.log.append(&draft)?;
     let mut rows = Rows::default();
     Projector::new(home.pipeline.catalog().clone(), home.secret).project_batch(batch, &mut rows);

@@ -70,7 +70,8 @@ impl Collector {
         source: &str,
         quota: &EventQuota,
     ) -> Result<Submitted, Problem> {
-        // From the directory to the writer's queue no other directory may come in between.
+        // From the directory to the writer's queue no change of what is fixed once counted may come in between.
+        let _gate = self.service.gate.read().await;
         let directory = self.service.directory.load_full();
         let revision = directory.revision;
         let (collector, source) = (self.clone(), source.to_owned());

@@ -159,7 +159,7 @@ mod tests {
     fn a_token_is_known_by_its_hash_until_it_expires() {
         let catalog = adsum_model::catalog::Catalog::build(&Default::default()).unwrap();
         let campaigns = Campaigns::build(&[], "USD", UnknownCampaign::LetThrough, catalog.symbols()).unwrap();
-        let mut directory = Directory::of_configuration(Arc::new(campaigns));
+        let mut directory = Directory::of_campaigns(Arc::new(campaigns));
         for (secret, expires_at_micros) in [("adsum_1", None), ("adsum_2", Some(1_000))] {
             let token = Token {
                 principal: principal(Role::Admin, None),

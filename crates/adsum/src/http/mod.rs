@@ -6,7 +6,6 @@
 pub mod access;
 pub mod auth;
 pub mod body;
-pub mod bootstrap;
 pub mod completeness;
 mod framing;
 pub mod health;

@@ -20,7 +20,7 @@ use crate::service::Service;
 pub struct Routes<S = Arc<Service>> {
     router: Router<S>,
     /// Method and path of each.
-    known: Vec<(&'static str, &'static str)>,
+    known: Vec<(&'static str, String)>,
 }
 
 impl<S: Clone + Send + Sync + 'static> Routes<S> {
@@ -36,13 +36,13 @@ impl<S: Clone + Send + Sync + 'static> Routes<S> {
 
     /// GET, and HEAD with it.
     #[must_use]
-    pub fn get<T: 'static>(self, path: &'static str, handler: impl Handler<T, S>) -> Self {
+    pub fn get<T: 'static>(self, path: &str, handler: impl Handler<T, S>) -> Self {
         self.add("GET", path, get(handler))
     }
 
     /// GET alone: a look at the head of an address, as previews take it, is answered 405.
     #[must_use]
-    pub fn get_only<T: 'static>(self, path: &'static str, handler: impl Handler<T, S>) -> Self {
+    pub fn get_only<T: 'static>(self, path: &str, handler: impl Handler<T, S>) -> Self {
         self.add("GET", path, get(handler).head(no_head))
     }
 
@@ -54,19 +54,19 @@ impl<S: Clone + Send + Sync + 'static> Routes<S> {
 
     /// POST.
     #[must_use]
-    pub fn post<T: 'static>(self, path: &'static str, handler: impl Handler<T, S>) -> Self {
+    pub fn post<T: 'static>(self, path: &str, handler: impl Handler<T, S>) -> Self {
         self.add("POST", path, post(handler))
     }
 
     /// PUT.
     #[must_use]
-    pub fn put<T: 'static>(self, path: &'static str, handler: impl Handler<T, S>) -> Self {
+    pub fn put<T: 'static>(self, path: &str, handler: impl Handler<T, S>) -> Self {
         self.add("PUT", path, put(handler))
     }
 
     /// DELETE.
     #[must_use]
-    pub fn delete<T: 'static>(self, path: &'static str, handler: impl Handler<T, S>) -> Self {
+    pub fn delete<T: 'static>(self, path: &str, handler: impl Handler<T, S>) -> Self {
         self.add("DELETE", path, delete(handler))
     }
 
@@ -80,15 +80,15 @@ impl<S: Clone + Send + Sync + 'static> Routes<S> {
     /// The router; an error names a route that the table of endpoints does not have.
     pub fn into_router(self) -> Result<Router<S>> {
         for (method, path) in self.known {
-            if Endpoint::find(method, path).is_none() {
+            if Endpoint::find(method, &path).is_none() {
                 bail!("{method} {path} is no entry of the table of endpoints: nobody has said who may call it");
             }
         }
         Ok(self.router)
     }
 
-    pub(super) fn add(mut self, method: &'static str, path: &'static str, handler: MethodRouter<S>) -> Self {
-        self.known.push((method, path));
+    pub(super) fn add(mut self, method: &'static str, path: &str, handler: MethodRouter<S>) -> Self {
+        self.known.push((method, path.to_owned()));
         Self { router: self.router.route(path, handler), known: self.known }
     }
 }

@@ -29,6 +29,7 @@ use crate::clock::IntakeClock;
 use crate::config::Config;
 use crate::directory::{Directory, Token};
 use crate::live::{Live, LiveEnds};
+use crate::metadata::{Metadata, State};
 use crate::service::Service;
 use crate::writer::Queues;
 
@@ -64,6 +65,7 @@ struct Running {
     stop: watch::Sender<bool>,
     served: tokio::task::JoinHandle<()>,
     _ends: LiveEnds,
+    _data_dir: tempfile::TempDir,
 }
 
 impl Running {
@@ -79,7 +81,10 @@ impl Running {
             exporter: Exporter::unseen(),
             ids: layers::RequestIds::new().unwrap(),
         };
-        let mut directory = Directory::of_configuration(campaigns(&catalog));
+        let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();
+        let data_dir = tempfile::tempdir().unwrap();
+        let metadata = runtime.block_on(Metadata::open(data_dir.path(), State::default(), &config)).unwrap();
+        let mut directory = Directory::of_campaigns(campaigns(&catalog));
         directory.tokens.extend(tokens.into_iter().map(|(secret, token)| (token_hash(secret), token)));
         let service = Arc::new(Service {
             catalog,
@@ -91,15 +96,16 @@ impl Running {
             directory: Arc::new(ArcSwap::from_pointee(directory)),
             log: Arc::new(NoLog),
             guard,
-            data_dir: "unused".into(),
+            metadata: Arc::new(metadata),
+            gate: tokio::sync::RwLock::new(()),
+            data_dir: data_dir.path().to_owned(),
         });
-        let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();
         let listener = runtime.block_on(tokio::net::TcpListener::bind("127.0.0.1:0")).unwrap();
         let address = listener.local_addr().unwrap();
         let around = axum::middleware::from_fn_with_state(service.clone(), layers::around);
         let app = routes.into_router().unwrap().layer(around).with_state(service);
         let served = runtime.spawn(async move { server::serve(listener, app, &config.server, None, stopping).await });
-        Self { runtime, address, stop, served, _ends }
+        Self { runtime, address, stop, served, _ends, _data_dir: data_dir }
     }
 
     fn open(&self) -> TcpStream {

@@ -30,6 +30,8 @@ use crate::commit::commits;
 pub struct ImportOptions {
     /// The source's name.
     pub source: String,
+    /// The state of the metadata that its campaigns are of.
+    pub metadata: MetadataRevision,
     /// Bytes of text a thread decodes at a time.
     pub chunk_bytes: usize,
     /// Bytes of text in a frame of the log.
@@ -107,7 +109,7 @@ pub fn run<L: EventLog, S: AggregateStore + Clone>(
     let mut limits = pipeline.limits().clone();
     let mut records = RunRecords::new(catalog.clone(), secret, plan.source, plan.standing.run.clone());
     if !plan.standing.resumed {
-        append_and_fold(log, pipeline, records.begin(clock::now()))?;
+        append_and_fold(log, pipeline, options.metadata, records.begin(clock::now()))?;
     }
     let (tasks_out, tasks_in) = sync_channel::<Task>(CHUNKS_WAITING_MAX);
     let (done_out, done_in) = sync_channel::<(u64, Done)>(CHUNKS_WAITING_MAX);
@@ -153,7 +155,7 @@ pub fn run<L: EventLog, S: AggregateStore + Clone>(
     // What is durable stays; the same command goes on from there.
     result?;
     let figures = figures(pipeline, &plan);
-    append_and_fold(log, pipeline, records.end(clock::now()))?;
+    append_and_fold(log, pipeline, options.metadata, records.end(clock::now()))?;
     pipeline.checkpoint()?;
     Ok(ImportResult { run: plan.standing.run, figures, resumed: plan.standing.resumed })
 }
@@ -184,10 +186,11 @@ fn figures<S: AggregateStore>(pipeline: &Pipeline<S>, plan: &Plan) -> LedgerCoun
 fn append_and_fold<L: EventLog, S: AggregateStore>(
     log: &mut L,
     pipeline: &mut Pipeline<S>,
+    metadata_revision: MetadataRevision,
     decoded: Decoded,
 ) -> Result<()> {
     let appended_at = clock::now();
-    let draft = FrameDraft { appended_at, metadata_revision: MetadataRevision::ZERO, batches: &[&decoded.batch] };
+    let draft = FrameDraft { appended_at, metadata_revision, batches: &[&decoded.batch] };
     let appended = log.append(&draft)?;
     let meta = FrameMeta { seq: appended.seq, appended_at, base: appended.base };
     pipeline.step(&meta, &[&decoded.rows])?;
@@ -278,7 +281,7 @@ impl Stages<'_> {
                 let reached = Reached { position: chunk.position, line: line[chunk.file], finished: chunk.last };
                 frame.push(records.progress(self.plan.files[chunk.file].identity(), reached, appended_at));
                 let batches: Vec<&RecordBatch> = frame.iter().map(|d| &d.batch).collect();
-                let draft = FrameDraft { appended_at, metadata_revision: MetadataRevision::ZERO, batches: &batches };
+                let draft = FrameDraft { appended_at, metadata_revision: self.options.metadata, batches: &batches };
                 let appended = log.append(&draft).context("the log takes no more")?;
                 let mut rows = Vec::with_capacity(frame.len());
                 for mut decoded in frame.drain(..) {

@@ -25,6 +25,7 @@ mod watch;
 mod window;
 
 pub use query::{Budget, Complete, Query, plan};
+pub(crate) use render::csv_text;
 pub use render::{Format, render, write_meta};
 pub use since::metrics_since;
 pub use window::{Granularity, TimeZone};

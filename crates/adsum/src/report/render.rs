@@ -186,7 +186,7 @@ pub fn write_meta(meta: &Map<String, Value>, out: &mut impl Write) -> Result<()>
 }
 
 /// A cell of RFC 4180. One that a spreadsheet would take for a formula gets an apostrophe before it.
-fn csv_text(text: &str, line: &mut Vec<u8>) {
+pub(crate) fn csv_text(text: &str, line: &mut Vec<u8>) {
     let formula = text.starts_with(['=', '+', '-', '@', '\t', '\r']);
     let quoted = formula || text.contains(['"', ',', '\n', '\r']);
     if quoted {

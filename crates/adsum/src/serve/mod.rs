@@ -20,18 +20,18 @@ use adsum_model::time::ReceivedAt;
 use anyhow::{Context, Result, anyhow};
 use arc_swap::ArcSwap;
 use axum::Router;
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{RwLock, mpsc, watch};
 
 pub use log::LogFormat;
 
 use crate::clock::IntakeClock;
 use crate::commit::commits;
 use crate::config::Config;
-use crate::directory::Directory;
 use crate::http::metrics::{Exporter, UPKEEP_EVERY};
 use crate::http::tls::Tls;
-use crate::http::{Guard, Stopping, bootstrap, completeness, health, layers, server};
+use crate::http::{Guard, Stopping, completeness, health, layers, server};
 use crate::live::Live;
+use crate::metadata::{AdminToken, Metadata};
 use crate::process::Fold;
 use crate::service::Service;
 use crate::wire::Home;
@@ -55,11 +55,16 @@ pub struct ServeOptions {
 /// Serves until it is told to stop.
 pub fn run(home: Home, config: Arc<Config>, options: ServeOptions) -> Result<()> {
     log::begin(options.log_format, options.log_filter.as_deref())?;
+    let token_file = options.token_file.unwrap_or_else(|| options.data_dir.join("admin-token"));
+    let admin = AdminToken::of_file(&token_file)?;
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().context("no runtime")?;
+    let metadata = runtime.block_on(Metadata::open(&options.data_dir, home.metadata, &config))?;
+    let directory = metadata.directory(home.campaigns);
     let catalog = home.pipeline.catalog().clone();
     let last = last_appended(&home.log)?;
     let clock = Arc::new(IntakeClock::start(last, home.pipeline.clocks().is_in_doubt()));
     let log: Arc<dyn LogView> = Arc::from(adsum_log::EventLog::view(&home.log));
-    let Home { log: appended, mut pipeline, campaigns, secret, lock, .. } = home;
+    let Home { log: appended, mut pipeline, secret, lock, .. } = home;
     let store = pipeline.store().clone();
     let queues = Queues::new();
     let (live, ends) = Live::new(pipeline.through().seq, pipeline.clocks().line());
@@ -84,28 +89,25 @@ pub fn run(home: Home, config: Arc<Config>, options: ServeOptions) -> Result<()>
         spawn("commit", ended_out.clone(), move || committer.run(&committing))?,
         spawn("merge", ended_out, move || merger.run(&store))?,
     ];
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().context("no runtime")?;
     let writer = queues.writer.clone();
-    let mut directory = Directory::of_configuration(campaigns);
-    let token_file = options.token_file.unwrap_or_else(|| options.data_dir.join("admin-token"));
     let (stop, stopping) = Stopping::new();
-    let served = bootstrap::admit_admin(&mut directory, &token_file)
-        .and_then(|()| Guard::new(&config.server, stopping))
-        .and_then(|guard| {
-            let service = Arc::new(Service {
-                catalog,
-                config,
-                secret,
-                clock,
-                writer: queues.writer,
-                live,
-                directory: Arc::new(ArcSwap::from_pointee(directory)),
-                log,
-                guard,
-                data_dir: options.data_dir,
-            });
-            runtime.block_on(answer(service, options.listen, stop, ended_in))
+    let served = Guard::new(&config.server, stopping).and_then(|guard| {
+        let service = Arc::new(Service {
+            catalog,
+            config,
+            secret,
+            clock,
+            writer: queues.writer,
+            live,
+            directory: Arc::new(ArcSwap::from_pointee(directory)),
+            metadata: Arc::new(metadata),
+            gate: RwLock::new(()),
+            log,
+            guard,
+            data_dir: options.data_dir,
         });
+        runtime.block_on(answer(service, &admin, options.listen, stop, ended_in))
+    });
     writer.stop();
     let mut result = served;
     for (name, thread) in threads {
@@ -121,12 +123,14 @@ pub fn run(home: Home, config: Arc<Config>, options: ServeOptions) -> Result<()>
 /// Opens the socket, says so, and serves until it is told to stop or a thread ends.
 async fn answer(
     service: Arc<Service>,
+    admin: &AdminToken,
     listen: SocketAddr,
     stop: watch::Sender<bool>,
     ended: mpsc::Receiver<()>,
 ) -> Result<()> {
     let tls = service.config.server.tls.clone().map(Tls::load).transpose()?.map(Arc::new);
     let app = router(&service)?;
+    metadata::begin(&service, admin).await?;
     let listener = tokio::net::TcpListener::bind(listen).await.with_context(|| format!("cannot listen on {listen}"))?;
     signals::listen(stop, ended, tls.clone())?;
     tokio::spawn(completeness::watch(service.live.clone()));
@@ -135,7 +139,7 @@ async fn answer(
     writeln!(io::stdout(), "adsum listens on {scheme}://{}", listener.local_addr()?)?;
     let stopping = service.guard.stopping.clone();
     server::serve(listener, app, &service.config.server, tls, stopping).await;
-    Ok(())
+    metadata::end(&service).await
 }
 
 async fn upkeep(exporter: Exporter) {

@@ -20,5 +20,5 @@ pub(crate) use members::{attribute_text, json_word};
 pub use members::{canonical_json, find_member, members};
 pub use reject::{Reject, RejectCode};
 pub use scan::{JsonError, quote_into};
-pub use text::format_uuid;
+pub use text::{check_text, format_uuid};
 pub use write::record_json;

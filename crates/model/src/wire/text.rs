@@ -1,5 +1,7 @@
 //! Text of fields: which characters an id may hold, and UUIDs in their canonical form.
 
+use super::reject::RejectCode;
+
 /// Whether validated UTF-8 holds a character that no field may hold: NUL and other controls (C0, DEL, C1), and the
 /// bidirectional formatting characters, which make two ids look like one (Unicode TR 36, section 2.4).
 pub(crate) fn has_forbidden(text: &[u8]) -> bool {
@@ -11,6 +13,17 @@ pub(crate) fn has_forbidden(text: &[u8]) -> bool {
         c.is_control()
             || matches!(c, '\u{061C}' | '\u{200E}' | '\u{200F}' | '\u{202A}'..='\u{202E}' | '\u{2066}'..='\u{2069}')
     })
+}
+
+/// Checks text as fields that are ids are checked: at least one byte, at most `bytes_max`, no control and no bidi
+/// character.
+pub fn check_text(text: &str, bytes_max: usize) -> Result<(), RejectCode> {
+    match text.len() {
+        0 => Err(RejectCode::Empty),
+        bytes if bytes > bytes_max => Err(RejectCode::TooLong),
+        _ if has_forbidden(text.as_bytes()) => Err(RejectCode::ForbiddenCharacter),
+        _ => Ok(()),
+    }
 }
 
 /// The 16 bytes of a canonical lower-case UUID (8-4-4-4-12); any other text gives none.

@@ -8,6 +8,7 @@ pub mod collect_send;
 pub mod collect_site;
 pub mod demo;
 pub mod imports;
+pub mod metadata;
 pub mod metrics;
 mod open_bandit;
 pub mod quarantine;

@@ -72,6 +72,17 @@ impl Answer {
     }
 }
 
+impl Answer {
+    /// The status, the code and the param (empty if there is none) of a problem.
+    #[track_caller]
+    pub fn expect_problem(&self) -> (u16, String, String) {
+        let problem = self.json();
+        let text = |name: &str| problem[name].as_str().unwrap_or_default().to_owned();
+        assert_eq!(problem["status"], self.status, "{problem}");
+        (self.status, text("code"), text("param"))
+    }
+}
+
 impl Server {
     /// Where requests to it go, for other threads.
     pub fn target(&self) -> Target {
