@@ -1,4 +1,5 @@
 //! The service from outside: the real process, real sockets.
 
 pub mod metadata;
+pub mod metadata_kept;
 pub mod server;
