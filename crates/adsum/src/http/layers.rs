@@ -32,7 +32,14 @@ const LONG_UPLOADS: [&str; 2] = ["/v1/imports/{source}/chunks", "/v1/metadata/bu
 
 /// The id of a request: in its extensions, its log line and its answer.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct RequestId(pub Arc<str>);
+pub struct RequestId(Arc<str>);
+
+impl RequestId {
+    /// As it is in the answer.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
 
 /// Makes ids that no other request of any process has.
 #[derive(Debug)]
@@ -69,7 +76,7 @@ pub async fn around(State(service): State<Arc<Service>>, mut request: Request, n
     let method = request.method().clone();
     let path = request.extensions().get::<MatchedPath>().cloned();
     let route = path.as_ref().map_or("unmatched", MatchedPath::as_str);
-    let peer = request.extensions().get().map(|Peer(address)| *address);
+    let peer = request.extensions().get::<Peer>().map(|peer| peer.address());
     if let Some(secret) = request.headers_mut().get_mut(header::AUTHORIZATION) {
         secret.set_sensitive(true);
     }
@@ -83,7 +90,7 @@ pub async fn around(State(service): State<Arc<Service>>, mut request: Request, n
             let time = body_time(&service.config.server, route, &request);
             let request = request.map(|body| timed(body, time, slowness.clone()));
             AssertUnwindSafe(next.run(request)).catch_unwind().await.unwrap_or_else(|_| {
-                tracing::error!(request_id = %id.0, "a handler panicked");
+                tracing::error!(request_id = id.as_str(), "a handler panicked");
                 Problem::internal().into_response()
             })
         }
@@ -93,7 +100,7 @@ pub async fn around(State(service): State<Arc<Service>>, mut request: Request, n
     metrics::request(&method, route, status, begun);
     tracing::info!(
         target: "adsum::access",
-        request_id = %id.0,
+        request_id = id.as_str(),
         method = %method,
         route,
         status = status.as_u16(),

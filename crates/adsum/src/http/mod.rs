@@ -24,10 +24,11 @@ pub mod tls;
 
 pub use access::{Principal, Role};
 pub use body::BodyBudget;
+pub use layers::RequestId;
 pub use problem::Problem;
-pub use rates::Rates;
+pub use rates::{EventQuota, Rates};
 pub use routes::Routes;
-pub use server::Stopping;
+pub use server::{Peer, Stopping};
 
 use settings::ServerConfig;
 

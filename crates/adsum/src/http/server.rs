@@ -33,7 +33,14 @@ use super::tls::Tls;
 
 /// The address that a request came from, in its extensions.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Peer(pub IpAddr);
+pub struct Peer(IpAddr);
+
+impl Peer {
+    /// The address, an IPv4 one as such.
+    pub fn address(self) -> IpAddr {
+        self.0
+    }
+}
 
 /// Where on which socket a request is, in its extensions.
 #[derive(Clone, Debug)]

@@ -125,7 +125,7 @@ async fn answer(
     let app = router(&service)?;
     let listener = tokio::net::TcpListener::bind(listen).await.with_context(|| format!("cannot listen on {listen}"))?;
     signals::listen(stop, ended, tls.clone())?;
-    tokio::spawn(completeness::watch(service.live.clone()));
+    tokio::spawn(completeness::watch(&service.live));
     tokio::spawn(upkeep(service.guard.exporter.clone()));
     let scheme = if tls.is_some() { "https" } else { "http" };
     writeln!(io::stdout(), "adsum listens on {scheme}://{}", listener.local_addr()?)?;
