@@ -201,6 +201,7 @@ pub fn method_label(method: &Method) -> &'static str {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::http::access::Endpoint;
 
     #[test]
     fn a_sane_request_id_is_kept_and_any_other_replaced() {
@@ -222,6 +223,13 @@ mod tests {
             assert!(kept || id.starts_with("req_"), "{id}");
         }
         assert_ne!(ids.of(&HeaderMap::new()), ids.of(&HeaderMap::new()));
+    }
+
+    #[test]
+    fn long_uploads_are_endpoints() {
+        for path in LONG_UPLOADS {
+            assert!(Endpoint::find("POST", path).is_some(), "{path}");
+        }
     }
 
     #[tokio::test]

@@ -10,7 +10,7 @@ use axum::Router;
 use axum::handler::Handler;
 use axum::routing::{MethodRouter, delete, get, post, put};
 
-use super::access::Endpoint;
+use super::access::{ENDPOINTS, Endpoint};
 use crate::service::Service;
 
 /// The routes of an interface.
@@ -58,6 +58,11 @@ impl Routes {
         Self { router: self.router.merge(other.router), known: self.known }
     }
 
+    /// The endpoints of the table that are on none of them.
+    pub fn unserved(&self) -> impl Iterator<Item = &'static Endpoint> {
+        ENDPOINTS.iter().filter(|e| !self.known.contains(&(e.method, e.path)))
+    }
+
     /// The router; an error names a route that the table of endpoints does not have.
     pub fn into_router(self) -> Result<Router<Arc<Service>>> {
         for (method, path) in self.known {
@@ -77,6 +82,15 @@ impl Routes {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_is_in_the_table_and_not_served_is_named() {
+        let nothing = || async {};
+        let names = |routes: &Routes| routes.unserved().map(|e| (e.method, e.path)).collect::<Vec<_>>();
+        let health = Routes::new().get("/healthz", nothing);
+        assert_eq!(names(&Routes::new()).len(), ENDPOINTS.len());
+        assert_eq!(names(&health), names(&Routes::new())[1..]);
+    }
 
     #[test]
     fn a_route_without_an_entry_is_refused() {

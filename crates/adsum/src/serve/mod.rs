@@ -148,6 +148,9 @@ fn router(service: &Arc<Service>) -> Result<Router> {
         .merge(collect::router(service))
         .merge(metadata::router(service))
         .merge(report::router(service));
+    for endpoint in routes.unserved() {
+        tracing::debug!(method = endpoint.method, path = endpoint.path, "nothing serves this endpoint");
+    }
     let around = axum::middleware::from_fn_with_state(service.clone(), layers::around);
     Ok(routes.into_router()?.layer(around).with_state(service.clone()))
 }
