@@ -117,7 +117,8 @@ pub async fn around(State(service): State<Arc<Service>>, mut request: Request, n
 fn body_time(limits: &ServerConfig, route: &str, request: &Request) -> Duration {
     let seconds = if LONG_UPLOADS.contains(&route) { limits.upload_seconds } else { limits.request_seconds };
     let head = request.extensions().get::<OnSocket>().map_or(0, |on| on.link.head_micros());
-    Duration::from_secs(seconds.into()).saturating_sub(Duration::from_micros(head))
+    // A head that came early, while another request was answered, waited for us and not for the client.
+    Duration::from_secs(seconds.into()).saturating_sub(Duration::from_micros(head).min(limits.header_time()))
 }
 
 /// Refuses what the parser lets through.

@@ -108,8 +108,8 @@ fn what_is_no_proper_request_is_answered_and_closed() {
 fn a_refused_upload_is_answered_while_it_goes_on() {
     let (_place, server) = start("", &[]);
     let mut stream = open(&server);
-    write!(stream, "POST /nowhere HTTP/1.1\r\nhost: a\r\ncontent-length: 4000000\r\n\r\n").unwrap();
-    stream.write_all(&vec![b'x'; 3_000_000]).unwrap();
+    write!(stream, "POST /nowhere HTTP/1.1\r\nhost: a\r\ncontent-length: 13000000\r\n\r\n").unwrap();
+    stream.write_all(&vec![b'x'; 12_000_000]).unwrap();
     let answer = rest(&mut stream);
     assert_eq!((status(&answer), code(&answer).as_str()), (404, "no_such_endpoint"));
     server.stop();
