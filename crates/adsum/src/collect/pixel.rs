@@ -76,8 +76,8 @@ pub(super) async fn register(
     if let Some(agent) = browser.headers.get(header::USER_AGENT) {
         query.default("userAgent", agent.as_bytes());
     }
-    if let Some(Peer(address)) = browser.peer {
-        query.default("ip", address.to_string().as_bytes());
+    if let Some(peer) = browser.peer {
+        query.default("ip", peer.address().to_string().as_bytes());
     }
     let service = &collector.service;
     let event = query.event(&service.catalog, service.clock.now());

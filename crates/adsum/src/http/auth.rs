@@ -55,8 +55,8 @@ pub fn admit(service: &Service, request: &mut Request) -> Result<(), Problem> {
     let token = match identify(&directory, request.headers(), clock::now().micros()) {
         Ok(token) => token,
         Err(problem) => {
-            if let Some(Peer(address)) = request.extensions().get() {
-                service.guard.rates.failed(*address)?;
+            if let Some(peer) = request.extensions().get::<Peer>() {
+                service.guard.rates.failed(peer.address())?;
             }
             return Err(problem);
         }

@@ -99,7 +99,9 @@ pub struct BodyBudget {
 /// Memory that is taken; given back when dropped.
 #[derive(Debug)]
 #[must_use = "the memory is given back when the permit is dropped"]
-pub struct BodyPermit(#[expect(dead_code, reason = "held for its drop")] OwnedSemaphorePermit);
+pub struct BodyPermit {
+    _units: OwnedSemaphorePermit,
+}
 
 impl BodyBudget {
     /// A budget of so many bytes.
@@ -121,7 +123,7 @@ impl BodyBudget {
             ));
         };
         match self.units.clone().try_acquire_many_owned(units) {
-            Ok(permit) => Ok(BodyPermit(permit)),
+            Ok(units) => Ok(BodyPermit { _units: units }),
             Err(_) => Err(Problem::unavailable(
                 "overloaded",
                 "other requests take the memory for bodies at the moment; nothing of this was taken, send it again",

@@ -52,17 +52,20 @@ impl Hour {
 }
 
 /// Keeps `adsum_completeness_ratio` until the fold ends. Updates that it misses are missing in the share.
-pub async fn watch(live: Live) {
+pub fn watch(live: &Live) -> impl Future<Output = ()> + use<> {
     let mut updates = live.updates();
-    drop(live);
     let mut hour = Hour::new();
-    loop {
-        match updates.recv().await {
-            Ok(update) => hour.take(&update),
-            Err(RecvError::Lagged(_)) => continue,
-            Err(RecvError::Closed) => return,
+    let ratio = metrics::gauge!("adsum_completeness_ratio");
+    ratio.set(hour.ratio());
+    async move {
+        loop {
+            match updates.recv().await {
+                Ok(update) => hour.take(&update),
+                Err(RecvError::Lagged(_)) => continue,
+                Err(RecvError::Closed) => return,
+            }
+            ratio.set(hour.ratio());
         }
-        metrics::gauge!("adsum_completeness_ratio").set(hour.ratio());
     }
 }
 

@@ -32,7 +32,14 @@ const LONG_UPLOADS: [&str; 2] = ["/v1/imports/{source}/chunks", "/v1/metadata/bu
 
 /// The id of a request: in its extensions, its log line and its answer.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct RequestId(pub Arc<str>);
+pub struct RequestId(Arc<str>);
+
+impl RequestId {
+    /// As it is in the answer.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
 
 /// Makes ids that no other request of any process has.
 #[derive(Debug)]
@@ -69,7 +76,7 @@ pub async fn around(State(service): State<Arc<Service>>, mut request: Request, n
     let method = request.method().clone();
     let path = request.extensions().get::<MatchedPath>().cloned();
     let route = path.as_ref().map_or("unmatched", MatchedPath::as_str);
-    let peer = request.extensions().get().map(|Peer(address)| *address);
+    let peer = request.extensions().get::<Peer>().map(|peer| peer.address());
     if let Some(secret) = request.headers_mut().get_mut(header::AUTHORIZATION) {
         secret.set_sensitive(true);
     }
@@ -83,7 +90,7 @@ pub async fn around(State(service): State<Arc<Service>>, mut request: Request, n
             let time = body_time(&service.config.server, route, &request);
             let request = request.map(|body| timed(body, time, slowness.clone()));
             AssertUnwindSafe(next.run(request)).catch_unwind().await.unwrap_or_else(|_| {
-                tracing::error!(request_id = %id.0, "a handler panicked");
+                tracing::error!(request_id = id.as_str(), "a handler panicked");
                 Problem::internal().into_response()
             })
         }
@@ -93,7 +100,7 @@ pub async fn around(State(service): State<Arc<Service>>, mut request: Request, n
     metrics::request(&method, route, status, begun);
     tracing::info!(
         target: "adsum::access",
-        request_id = %id.0,
+        request_id = id.as_str(),
         method = %method,
         route,
         status = status.as_u16(),
@@ -110,7 +117,8 @@ pub async fn around(State(service): State<Arc<Service>>, mut request: Request, n
 fn body_time(limits: &ServerConfig, route: &str, request: &Request) -> Duration {
     let seconds = if LONG_UPLOADS.contains(&route) { limits.upload_seconds } else { limits.request_seconds };
     let head = request.extensions().get::<OnSocket>().map_or(0, |on| on.link.head_micros());
-    Duration::from_secs(seconds.into()).saturating_sub(Duration::from_micros(head))
+    // A head that came early, while another request was answered, waited for us and not for the client.
+    Duration::from_secs(seconds.into()).saturating_sub(Duration::from_micros(head).min(limits.header_time()))
 }
 
 /// Refuses what the parser lets through.
@@ -194,6 +202,7 @@ pub fn method_label(method: &Method) -> &'static str {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::http::access::Endpoint;
 
     #[test]
     fn a_sane_request_id_is_kept_and_any_other_replaced() {
@@ -215,6 +224,13 @@ mod tests {
             assert!(kept || id.starts_with("req_"), "{id}");
         }
         assert_ne!(ids.of(&HeaderMap::new()), ids.of(&HeaderMap::new()));
+    }
+
+    #[test]
+    fn long_uploads_are_endpoints() {
+        for path in LONG_UPLOADS {
+            assert!(Endpoint::find("POST", path).is_some(), "{path}");
+        }
     }
 
     #[tokio::test]

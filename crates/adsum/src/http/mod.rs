@@ -23,6 +23,7 @@ pub mod tls;
 
 pub use access::{Principal, Role};
 pub use body::{BodyBudget, BodyPermit};
+pub use layers::RequestId;
 pub use problem::Problem;
 pub use rates::{EventQuota, Rates};
 pub use routes::Routes;

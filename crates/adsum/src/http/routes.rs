@@ -13,7 +13,7 @@ use axum::{Extension, Router};
 use http::StatusCode;
 
 use super::Problem;
-use super::access::Endpoint;
+use super::access::{ENDPOINTS, Endpoint};
 use crate::service::Service;
 
 /// The routes of an interface.
@@ -77,6 +77,13 @@ impl<S: Clone + Send + Sync + 'static> Routes<S> {
         Self { router: self.router.merge(other.router), known: self.known }
     }
 
+    /// The endpoints of the table that are on none of them.
+    pub fn unserved(&self) -> impl Iterator<Item = &'static Endpoint> {
+        let served =
+            |e: &Endpoint| self.known.iter().any(|(method, path)| (*method, path.as_str()) == (e.method, e.path));
+        ENDPOINTS.iter().filter(move |e| !served(e))
+    }
+
     /// The router; an error names a route that the table of endpoints does not have.
     pub fn into_router(self) -> Result<Router<S>> {
         for (method, path) in self.known {
@@ -100,6 +107,15 @@ async fn no_head() -> Problem {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_is_in_the_table_and_not_served_is_named() {
+        let nothing = || async {};
+        let names = |routes: &Routes| routes.unserved().map(|e| (e.method, e.path)).collect::<Vec<_>>();
+        let health = Routes::new().get("/healthz", nothing);
+        assert_eq!(names(&Routes::new()).len(), ENDPOINTS.len());
+        assert_eq!(names(&health), names(&Routes::new())[1..]);
+    }
 
     #[test]
     fn a_route_without_an_entry_is_refused() {

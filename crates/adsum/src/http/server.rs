@@ -4,19 +4,15 @@
 //! service stops each request in flight is answered or its time is up. Not here: what a request is answered (layers and
 //! the interfaces).
 
-use std::convert::Infallible;
 use std::net::IpAddr;
-use std::pin::{Pin, pin};
+use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::task::{Context, Poll};
 use std::time::Duration;
 
 use axum::Router;
 use axum::body::Body;
-use bytes::Bytes;
 use http::Request;
-use http_body::{Body as HttpBody, Frame, SizeHint};
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
@@ -33,7 +29,14 @@ use super::tls::Tls;
 
 /// The address that a request came from, in its extensions.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Peer(pub IpAddr);
+pub struct Peer(IpAddr);
+
+impl Peer {
+    /// The address, an IPv4 one as such.
+    pub fn address(self) -> IpAddr {
+        self.0
+    }
+}
 
 /// Where on which socket a request is, in its extensions.
 #[derive(Clone, Debug)]
@@ -85,6 +88,7 @@ pub async fn serve(
         .header_read_timeout(config.idle_time() + config.header_time())
         .max_headers(config.headers_max as usize)
         .max_buf_size(config.header_bytes_max as usize)
+        // Who has sent everything may say so and still be answered; see also the socket's limits.
         .half_close(true);
     let patience = Patience { head: config.header_time(), idle: config.idle_time(), write: config.write_time() };
     let places = Arc::new(Semaphore::new(config.connections_max as usize));
@@ -178,27 +182,17 @@ impl Connection {
         let Self { protocol, app, patience, peer, stopping, mut cuts } = self;
         let link = Arc::new(Link::default());
         let socket = TokioIo::new(Socket::new(stream, link.clone(), patience));
-        let (on, numbers) = (link.clone(), AtomicU64::new(0));
+        let numbers = AtomicU64::new(0);
         let service = service_fn(move |mut request: Request<Incoming>| {
-            on.set_busy(true);
-            let answering = Answering(on.clone());
             let number = numbers.fetch_add(1, Ordering::Relaxed) + 1;
             request.extensions_mut().insert(peer);
-            request.extensions_mut().insert(OnSocket { link: on.clone(), number });
-            let answer = app.clone().oneshot(request.map(Body::new));
-            async move {
-                let response = match answer.await {
-                    Ok(response) => response,
-                    Err(never) => match never {},
-                };
-                Ok::<_, Infallible>(response.map(|inner| Answer { inner, _answering: answering }))
-            }
+            request.extensions_mut().insert(OnSocket { link: link.clone(), number });
+            app.clone().oneshot(request.map(Body::new))
         });
         let mut connection = pin!(protocol.serve_connection(socket, service));
         let ended = tokio::select! {
             ended = connection.as_mut() => ended,
             () = stopping.begun() => {
-                link.stop();
                 connection.as_mut().graceful_shutdown();
                 tokio::select! {
                     ended = connection => ended,
@@ -209,37 +203,5 @@ impl Connection {
         if let Err(error) = ended {
             tracing::debug!(peer = %peer.0, %error, "a connection ended");
         }
-    }
-}
-
-/// The socket is busy as long as this lives.
-struct Answering(Arc<Link>);
-
-impl Drop for Answering {
-    fn drop(&mut self) {
-        self.0.set_busy(false);
-    }
-}
-
-/// An answer's body, and that it is being sent.
-struct Answer {
-    inner: Body,
-    _answering: Answering,
-}
-
-impl HttpBody for Answer {
-    type Data = Bytes;
-    type Error = axum::Error;
-
-    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
-        Pin::new(&mut self.inner).poll_frame(cx)
-    }
-
-    fn is_end_stream(&self) -> bool {
-        self.inner.is_end_stream()
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        self.inner.size_hint()
     }
 }

@@ -29,7 +29,7 @@ pub struct ServerConfig {
     pub drain_seconds: u32,
     /// Headers of a request.
     pub headers_max: u32,
-    /// Bytes of a request's head.
+    /// Bytes of a request's head that are read while it is not whole.
     pub header_bytes_max: u32,
     /// Bytes of request bodies in memory, over all requests in flight.
     pub body_memory_bytes: u64,

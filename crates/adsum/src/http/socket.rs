@@ -7,7 +7,7 @@
 use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
@@ -38,10 +38,6 @@ pub struct Patience {
 /// What a socket and the requests on it tell each other.
 #[derive(Debug, Default)]
 pub struct Link {
-    /// A request is being answered.
-    busy: AtomicBool,
-    /// The server stops: no next request is waited for.
-    stopping: AtomicBool,
     /// The request, counted from 1, with two lengths; 0: none.
     conflict: AtomicU64,
     /// How long the last head took, in microseconds.
@@ -49,16 +45,6 @@ pub struct Link {
 }
 
 impl Link {
-    /// A request begins or ends to be answered.
-    pub fn set_busy(&self, busy: bool) {
-        self.busy.store(busy, Ordering::Relaxed);
-    }
-
-    /// The server stops.
-    pub fn stop(&self) {
-        self.stopping.store(true, Ordering::Relaxed);
-    }
-
     /// Whether the request of this number, counted from 1, has two lengths.
     pub fn is_in_conflict(&self, number: u64) -> bool {
         self.conflict.load(Ordering::Relaxed) == number
@@ -79,8 +65,6 @@ pub struct Socket<S> {
     /// When the present head began to come, or the connection.
     head_began: Option<Moment>,
     read_limit: Option<Pin<Box<Sleep>>>,
-    /// The read limit began while a request was being answered.
-    began_busy: bool,
     write_limit: Option<Pin<Box<Sleep>>>,
     /// Bytes written since the limit was set.
     written: usize,
@@ -98,7 +82,6 @@ impl<S> Socket<S> {
             framing: Framing::new(),
             head_began: Some(Moment::now()),
             read_limit: None,
-            began_busy: false,
             write_limit: None,
             written: 0,
             linger: None,
@@ -126,29 +109,16 @@ impl<S> Socket<S> {
         }
     }
 
-    /// Nothing comes at the moment: whether that has been so for too long.
+    /// Nothing comes at the moment: whether that has been so for too long. hyper, told that clients may
+    /// close their half, reads only while it waits for the client: who is being answered may be silent.
     fn is_overdue(&mut self, cx: &mut Context<'_>) -> bool {
-        let busy = self.link.busy.load(Ordering::Relaxed);
         let time = match (self.framing.phase(), self.framing.heads()) {
             (Phase::Body, _) => return false,
             (Phase::Head, _) | (Phase::Between, 0) => self.patience.head,
             (Phase::Between, _) => self.patience.idle,
         };
-        // Who is being answered may be silent: the limit begins with the end of the answer.
-        if self.began_busy && !busy {
-            self.read_limit = None;
-        }
-        loop {
-            let limit = self.read_limit.get_or_insert_with(|| {
-                self.began_busy = busy;
-                Box::pin(sleep(time))
-            });
-            match limit.as_mut().poll(cx) {
-                Poll::Pending => return false,
-                Poll::Ready(()) if busy => self.read_limit = None,
-                Poll::Ready(()) => return true,
-            }
-        }
+        let limit = self.read_limit.get_or_insert_with(|| Box::pin(sleep(time)));
+        limit.as_mut().poll(cx).is_ready()
     }
 
     /// The client took `taken` of `offered` bytes.
@@ -180,11 +150,7 @@ impl<S: AsyncRead + Unpin> AsyncRead for Socket<S> {
                 Poll::Ready(result)
             }
             Poll::Pending => {
-                let idle = this.framing.phase() == Phase::Between && !this.link.busy.load(Ordering::Relaxed);
-                if idle && this.link.stopping.load(Ordering::Relaxed) {
-                    // As if the client had closed it.
-                    Poll::Ready(Ok(()))
-                } else if this.is_overdue(cx) {
+                if this.is_overdue(cx) {
                     Poll::Ready(Err(io::Error::new(io::ErrorKind::TimedOut, "no request came in time")))
                 } else {
                     Poll::Pending

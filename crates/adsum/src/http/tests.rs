@@ -285,18 +285,12 @@ fn a_body_that_drips_is_answered_408_and_cut() {
 
 #[test]
 fn a_request_that_is_being_answered_outlives_the_limits_of_idle_connections() {
-    let go_on = Arc::new(Notify::new());
-    let waits = {
-        let go_on = go_on.clone();
-        move || async move {
-            go_on.notified().await;
-            "at last"
-        }
-    };
+    let (waits, entered, go_on) = waiting();
     let routes = Routes::new().get("/healthz", waits).get("/readyz", || async { "" });
     let server = Running::start("server.idle_seconds = 1\nserver.header_seconds = 1", Vec::new(), routes);
     let mut slow = server.open();
     write!(slow, "GET /healthz HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n").unwrap();
+    entered.recv().unwrap();
     for _ in 0..3 {
         // The server closes it when it has been idle for the limit.
         let mut idle = server.open();
@@ -308,6 +302,24 @@ fn a_request_that_is_being_answered_outlives_the_limits_of_idle_connections() {
     assert_eq!(Answer::rest_of(&mut slow).body, "at last");
     server.end();
 }
+
+/// A handler that waits, what says that it does, and what lets it go on.
+fn waiting() -> (impl Fn() -> BoxFuture + Clone + Send + Sync + 'static, Receiver<()>, Arc<Notify>) {
+    let (out, entered) = sync_channel(1);
+    let go_on = Arc::new(Notify::new());
+    let waited = go_on.clone();
+    let waits = move || -> BoxFuture {
+        let (out, waited) = (out.clone(), waited.clone());
+        Box::pin(async move {
+            out.send(()).unwrap();
+            waited.notified().await;
+            "at last"
+        })
+    };
+    (waits, entered, go_on)
+}
+
+type BoxFuture = std::pin::Pin<Box<dyn Future<Output = &'static str> + Send>>;
 
 /// Says when it is dropped.
 struct Dropped(std::sync::mpsc::SyncSender<()>);
@@ -344,18 +356,11 @@ fn a_client_that_does_not_read_its_answer_is_given_up() {
 
 #[test]
 fn requests_in_flight_are_answered_before_the_end() {
-    let go_on = Arc::new(Notify::new());
-    let waits = {
-        let go_on = go_on.clone();
-        move || async move {
-            go_on.notified().await;
-            "at last"
-        }
-    };
+    let (waits, entered, go_on) = waiting();
     let server = Running::start("", Vec::new(), Routes::new().get("/healthz", waits));
     let (mut idle, mut waiting) = (server.open(), server.open());
     write!(waiting, "GET /healthz HTTP/1.1\r\nhost: a\r\n\r\n").unwrap();
-    assert!(is_silent(&mut waiting));
+    entered.recv().unwrap();
     server.stop.send_replace(true);
     assert_eq!(Answer::rest_of(&mut idle).status(), 0, "closed at once");
     assert!(is_silent(&mut waiting) && !server.served.is_finished());

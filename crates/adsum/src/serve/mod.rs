@@ -17,7 +17,7 @@ use std::time::Duration;
 use adsum_log::{Frame, LogView};
 use adsum_model::id::FrameSeq;
 use adsum_model::time::ReceivedAt;
-use anyhow::{Context, Result, anyhow};
+use anyhow::{Context, Result, anyhow, bail};
 use arc_swap::ArcSwap;
 use axum::Router;
 use tokio::sync::{RwLock, mpsc, watch};
@@ -133,7 +133,7 @@ async fn answer(
     metadata::begin(&service, admin).await?;
     let listener = tokio::net::TcpListener::bind(listen).await.with_context(|| format!("cannot listen on {listen}"))?;
     signals::listen(stop, ended, tls.clone())?;
-    tokio::spawn(completeness::watch(service.live.clone()));
+    tokio::spawn(completeness::watch(&service.live));
     tokio::spawn(upkeep(service.guard.exporter.clone()));
     let scheme = if tls.is_some() { "https" } else { "http" };
     writeln!(io::stdout(), "adsum listens on {scheme}://{}", listener.local_addr()?)?;
@@ -158,6 +158,9 @@ fn router(service: &Arc<Service>) -> Result<Router> {
         .merge(report::router(service))
         .merge(import::http::router(service))
         .merge(operate::router(service));
+    if let Some(endpoint) = routes.unserved().next() {
+        bail!("{} {} is an entry of the table of endpoints that nothing serves", endpoint.method, endpoint.path);
+    }
     let around = axum::middleware::from_fn_with_state(service.clone(), layers::around);
     Ok(routes.into_router()?.layer(around).with_state(service.clone()))
 }

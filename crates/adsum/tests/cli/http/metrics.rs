@@ -54,7 +54,7 @@ fn requests_are_counted_by_route_and_nothing_that_a_client_chose_is_a_label() {
     for path in ["/healthz?campaign=chosen", "/chosen", "/healthz"] {
         server.get(path);
     }
-    server.request_as(Some("chosen"), "CHOSEN", "/healthz", &[("x-request-id", "chosen")], None);
+    server.request_as(Some("chosen"), "PATCH", "/healthz", &[("x-request-id", "chosen")], None);
     let text = server.get("/metrics").expect_text(200);
     assert!(!text.to_lowercase().contains("chosen"), "{text}");
     for line in [
