@@ -108,8 +108,8 @@ impl Place {
                 Self::Server(client) => {
                     let mut query = form_urlencoded::Serializer::new(String::new());
                     query.append_pair("limit", &some.to_string());
-                    after.iter().for_each(|id| drop(query.append_pair("after", id)));
-                    reason.iter().for_each(|name| drop(query.append_pair("reason", name)));
+                    query.extend_pairs(after.iter().map(|id| ("after", id)));
+                    query.extend_pairs(reason.iter().map(|name| ("reason", name)));
                     let mut page = client.get_json(&format!("/v1/quarantine?{}", query.finish()))?;
                     let next = page["nextCursor"].as_str().map(str::to_owned);
                     let Value::Array(entries) = page["entries"].take() else { bail!("the server names no entries") };

@@ -16,7 +16,7 @@ use http::StatusCode;
 use http_body_util::{BodyExt, LengthLimitError, Limited};
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
-use tokio::sync::Mutex;
+use tokio::sync::{Mutex, Semaphore};
 
 use super::read::{LINE_BYTES_MAX, Source};
 use super::records::{Reached, RunRecords, Standing};
@@ -26,6 +26,8 @@ use crate::service::Service;
 
 /// The most bytes of text in a chunk: what the longest line may have.
 pub const CHUNK_BYTES_MAX: usize = LINE_BYTES_MAX;
+/// How many chunks are held at once: the one whose turn it is, and those that wait.
+const CHUNKS_HELD_MAX: usize = 4;
 /// The most files of a run.
 const FILES_MAX: usize = 1000;
 /// The longest path of a file, in bytes.
@@ -38,10 +40,11 @@ pub fn router(_service: &Arc<Service>) -> Routes {
     // One after the other: between the look at a file's position and the fold of its chunk nothing else may come.
     let turn = Arc::new(Mutex::new(()));
     let (begins, chunks, ends) = (turn.clone(), turn.clone(), turn);
+    let held = Arc::new(Semaphore::new(CHUNKS_HELD_MAX));
     Routes::new()
         .post("/v1/imports", move |State(service), Json(body)| owned(begin(service, begins, body)))
         .post("/v1/imports/{source}/chunks", move |State(service), Path(source), Query(place), body| {
-            owned(chunk(service, chunks, source, place, body))
+            owned(held_chunk(held, chunk(service, chunks, source, place, body)))
         })
         .post("/v1/imports/{source}/end", move |State(service), Path(source), Query(query)| {
             owned(end(service, ends, source, query))
@@ -220,6 +223,17 @@ fn state(file: &ImportFile) -> Value {
 
 fn unknown(source: &str) -> Problem {
     Problem::not_found(format!("source {source:?} has no such unfinished run, or no such file in it")).about("run")
+}
+
+/// Takes a chunk where there is room for its text; 503 where too many are held.
+async fn held_chunk(
+    held: Arc<Semaphore>,
+    chunk: impl Future<Output = Result<Json<Value>, Problem>>,
+) -> Result<Json<Value>, Problem> {
+    let Ok(_room) = held.try_acquire() else {
+        return Err(Problem::unavailable("overloaded", "as many chunks as may are being taken in; send it again"));
+    };
+    chunk.await
 }
 
 /// The text of a chunk.

@@ -177,7 +177,9 @@ fn a_copy_of_the_held_files_is_the_same_state() {
             let mut view = None;
             store
                 .hold(&mut |names| {
-                    names.iter().for_each(|name| drop(std::fs::copy(from.join(name), to.join(name)).unwrap()));
+                    for name in names {
+                        std::fs::copy(from.join(name), to.join(name)).unwrap();
+                    }
                     view = Some(store.view());
                 })
                 .unwrap();

@@ -1,6 +1,6 @@
 //! Backups of a service that goes on taking events in, and restored directories that prove themselves or are refused.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Stdio;
 
 use serde_json::{Value, json};
@@ -112,7 +112,7 @@ fn backups_in_the_midst_of_an_import_are_each_one_moment() {
 }
 
 /// Damage to a set, and what the refusal names.
-type Damage<'a> = (&'a str, Box<dyn Fn(&PathBuf)>, &'a [&'a str]);
+type Damage<'a> = (&'a str, Box<dyn Fn(&Path)>, &'a [&'a str]);
 
 fn edit(path: PathBuf, change: impl Fn(&mut Vec<u8>)) {
     let mut bytes = std::fs::read(&path).unwrap();
@@ -122,7 +122,7 @@ fn edit(path: PathBuf, change: impl Fn(&mut Vec<u8>)) {
 
 /// Changes a log segment's last frame, and what the description says of the file, so that only the log's own checks
 /// find it.
-fn forge(set: &PathBuf, bytes: &[u8]) {
+fn forge(set: &Path, bytes: &[u8]) {
     let mut manifest: Value = serde_json::from_slice(&std::fs::read(set.join("backup.json")).unwrap()).unwrap();
     let file =
         manifest["files"].as_array_mut().unwrap().iter_mut().find(|f| f["path"].as_str().unwrap().starts_with("log/"));
@@ -143,7 +143,7 @@ fn a_damaged_backup_is_refused_and_leaves_nothing() {
     assert!(files.len() > 5 && files.contains(&"secret".to_owned()), "{files:?}");
     let mut damages: Vec<Damage<'_>> = Vec::new();
     for file in &files {
-        let of = |change: fn(&mut Vec<u8>)| -> Box<dyn Fn(&PathBuf)> {
+        let of = |change: fn(&mut Vec<u8>)| -> Box<dyn Fn(&Path)> {
             let file = file.clone();
             Box::new(move |set| edit(set.join(&file), change))
         };
@@ -152,7 +152,7 @@ fn a_damaged_backup_is_refused_and_leaves_nothing() {
         let gone = file.clone();
         damages.push((file, Box::new(move |set| std::fs::remove_file(set.join(&gone)).unwrap()), &["cannot copy"]));
     }
-    let describe = |from: &'static str, to: &'static str| -> Box<dyn Fn(&PathBuf)> {
+    let describe = |from: &'static str, to: &'static str| -> Box<dyn Fn(&Path)> {
         Box::new(move |set| {
             let text = std::fs::read_to_string(set.join("backup.json")).unwrap();
             assert!(text.contains(from), "{text}");
@@ -182,12 +182,16 @@ fn a_damaged_backup_is_refused_and_leaves_nothing() {
     json_of(with_data(&place, "new", &["restore", "copy", "--json"]));
 }
 
-fn copy_dir(from: &PathBuf, to: &PathBuf) {
+fn copy_dir(from: &Path, to: &Path) {
     std::fs::create_dir_all(to).unwrap();
     for entry in std::fs::read_dir(from).unwrap() {
         let path = entry.unwrap().path();
         let target = to.join(path.file_name().unwrap());
-        if path.is_dir() { copy_dir(&path, &target) } else { drop(std::fs::copy(&path, &target).unwrap()) }
+        if path.is_dir() {
+            copy_dir(&path, &target);
+        } else {
+            std::fs::copy(&path, &target).unwrap();
+        }
     }
 }
 
