@@ -195,6 +195,76 @@ fn rows_in_the_order_of_a_column() {
     assert_eq!(first["rows"].as_array().unwrap().len(), 1);
 }
 
+/// Copies a folder of files and folders.
+fn copy(from: &std::path::Path, to: &std::path::Path) {
+    std::fs::create_dir_all(to).unwrap();
+    for entry in std::fs::read_dir(from).unwrap() {
+        let entry = entry.unwrap();
+        let target = to.join(entry.file_name());
+        if entry.file_type().unwrap().is_dir() {
+            copy(&entry.path(), &target);
+        } else {
+            std::fs::copy(entry.path(), target).unwrap();
+        }
+    }
+}
+
+#[test]
+fn what_is_folded_but_not_committed_is_in_every_answer() {
+    let place = place();
+    let store = place.path("data/store");
+    copy(&store, &place.path("older"));
+    let more: Vec<Event> = (0..50)
+        .map(|i| {
+            let event = Event::new(&format!("late_{i}")).with("campaignId", ["camp_1", "camp_new"][i % 2]);
+            event.with("adId", "ad_3").with("userId", &format!("new_{i}")).at("2026-03-29T12:00:00Z")
+        })
+        .collect();
+    place.write("more.ndjson", text(&more));
+    place.import(&["--config", "euro.toml", "more.ndjson"]);
+    let question = &QUESTIONS[5];
+    let want = rows_of(&place.run(&[&question.args()[..], &["--format", "ndjson"]].concat()).ok());
+    // The store goes back to before the second file: the server folds it out of the log and commits it later.
+    std::fs::remove_dir_all(&store).unwrap();
+    copy(&place.path("older"), &store);
+    let server = Server::start(&place, &["--config", "euro.toml"]);
+    let pipeline = server.get("/v1/pipeline").expect(200);
+    let offset = |name: &str| pipeline[name]["offset"].as_u64().unwrap();
+    assert!(offset("committedThrough") + 50 <= offset("through"), "{pipeline}");
+    assert_eq!(of_no_moment(&pages(&server, &question.path(), 1000)), of_no_moment(&want));
+    let range = "from=2026-03-29&to=2026-03-30&granularity=day";
+    let new = server.get(&format!("/v1/reports/campaigns/camp_new?{range}")).expect(200);
+    assert_eq!(new["rows"][0]["impressions"], 25);
+    let ledger = server.get("/v1/conservation?source=import").expect(200);
+    assert_eq!((&ledger["sums"]["counted"], &ledger["balances"]), (&Value::from(3050), &Value::Bool(true)));
+    let users = server.get("/v1/ads/ad_3/distinct_users?from=2026-03-29T12:00:00Z&to=2026-03-29T12:05:00Z").expect(200);
+    assert!(users["windows"][0]["distinctUsers"].as_i64().unwrap() >= 48, "{users}");
+}
+
+#[test]
+fn a_reader_that_leaves_a_stream_holds_up_nobody() {
+    use std::io::{Read, Write};
+    let place = Place::new();
+    let events: Vec<Event> = (0..20_000)
+        .map(|i| Event::new(&format!("e{i}")).with("campaignId", &format!("camp_{i}_{}", "x".repeat(200))))
+        .collect();
+    place.write("events.ndjson", text(&events));
+    place.import(&["events.ndjson"]);
+    let server = Server::start(&place, &[]);
+    let path = "/v1/reports?from=2026-11-20&to=2026-11-21";
+    // More than may run at a time.
+    for _ in 0..8 {
+        let mut socket = std::net::TcpStream::connect(server.address()).unwrap();
+        write!(socket, "GET {path} HTTP/1.1\r\nHost: x\r\nAccept: text/csv\r\n\r\n").unwrap();
+        let mut head = [0; 64];
+        socket.read_exact(&mut head).unwrap();
+        assert!(head.starts_with(b"HTTP/1.1 200"));
+    }
+    let whole = server.request_as(None, "GET", path, &[("accept", "text/csv")], None);
+    assert_eq!(whole.text().split_terminator("\r\n").count(), 20_001);
+    assert_eq!(server.stop(), Some(0));
+}
+
 #[test]
 fn one_campaign_is_a_filter() {
     let place = place();
