@@ -344,6 +344,7 @@ fn a_cell_is_never_a_formula() {
     let rows = server.get(path).expect(200)["rows"].clone();
     let mut got: Vec<&str> = rows.as_array().unwrap().iter().map(|r| r["campaignId"].as_str().unwrap()).collect();
     let mut want = names.to_vec();
-    (got.sort_unstable(), want.sort_unstable());
+    got.sort_unstable();
+    want.sort_unstable();
     assert_eq!(got, want, "JSON holds them as they are");
 }
