@@ -121,20 +121,18 @@ fn local(global: &Global, args: &Args, query: Query) -> Result<()> {
     let view = home.pipeline.store().view();
     let catalog = home.pipeline.catalog();
     let complete = Complete::of(&*view);
-    let unbounded = Budget::UNBOUNDED;
+    let budget = Budget::UNBOUNDED;
     let mut out = render(global.format(Format::Table), BufWriter::with_capacity(1 << 18, io::stdout().lock()));
     if args.distinct_users {
         let planned = distinct::plan(catalog, &complete, query)?;
         out.header(&planned.report)?;
-        planned.run(&*view, &pending.rows, unbounded, &mut |row| {
-            out.row(&planned.report, row).map(ControlFlow::Continue)
-        })?;
+        planned
+            .run(&*view, &pending.rows, budget, &mut |row| out.row(&planned.report, row).map(ControlFlow::Continue))?;
     } else {
         let planned = plan(catalog, &complete, query)?;
         out.header(&planned.report)?;
-        planned.run(&*view, &pending.rows, unbounded, &mut |row| {
-            out.row(&planned.report, row).map(ControlFlow::Continue)
-        })?;
+        planned
+            .run(&*view, &pending.rows, budget, &mut |row| out.row(&planned.report, row).map(ControlFlow::Continue))?;
     }
     let mut meta = Map::new();
     meta.insert("dataRevision".to_owned(), json!(home.pipeline.revision().to_string()));

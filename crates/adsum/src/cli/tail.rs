@@ -52,7 +52,8 @@ fn show(name: &str, data: &Value, format: Format, out: &mut impl Write) -> Resul
     match name {
         "ingest" => {
             for source in data["sources"].as_array().into_iter().flatten() {
-                let counts: Vec<String> = COUNTS.iter().map(|name| format!("{:>11}", source[*name])).collect();
+                let counts: Vec<String> =
+                    COUNTS.iter().map(|name| format!("{:>11}", source[*name].to_string())).collect();
                 let (at, source) = (text(&data["appendedAt"]), text(&source["source"]));
                 writeln!(out, "{at:27}  {source:16}{}", counts.concat())?;
             }

@@ -273,7 +273,9 @@ async fn chunk(
         let detail = format!("{} {stands} at byte {}: go on from there", file.path, file.position);
         return Err(conflict("out_of_place", detail).about("position"));
     }
-    // One directory for the whole chunk: its campaigns resolve it, its revision is written with it.
+    // One directory for the whole chunk: its campaigns resolve it, its revision is written with it, and no change of
+    // what is fixed once counted comes in between.
+    let _gate = service.gate.read().await;
     let directory = service.directory.load_full();
     let at = service.clock.now();
     let mut records = records(&service, &source, &place.run);

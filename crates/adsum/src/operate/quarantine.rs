@@ -113,6 +113,8 @@ async fn replay(service: Arc<Service>, readers: Arc<Semaphore>, body: Replay) ->
     let offsets: Vec<Offset> =
         (body.ids.iter().enumerate()).map(|(i, id)| parse_id(id, &format!("ids[{i}]"))).collect::<Result<_, _>>()?;
     let snapshot = service.live.snapshot(Want::of_quarantine()).await?;
+    // No change of what is fixed once counted comes between the look and the append.
+    let _gate = service.gate.read().await;
     let directory = service.directory.load_full();
     let (present, asking) = (directory.clone(), service.clone());
     let replays = reading(readers, move || {

@@ -13,6 +13,7 @@ use adsum_model::id::Revision;
 use adsum_model::time::{BucketStart, MICROS_PER_SECOND, format_utc};
 use anyhow::Result;
 use axum::Extension;
+use axum::extract::rejection::PathRejection;
 use axum::extract::{Path, RawQuery, State};
 use axum::response::Response;
 use hashbrown::HashMap;
@@ -36,6 +37,11 @@ const POPULAR: usize = 100;
 const POPULAR_MAX: usize = 1_000;
 /// The longest window of popular ads, in minutes.
 const WINDOW_MINUTES_MAX: i64 = 1_440;
+
+/// The ad of a path.
+fn id(ad: Result<Path<String>, PathRejection>) -> Result<String, Problem> {
+    ad.map(|Path(ad)| ad).map_err(|_| Problem::not_found("the path names no ad: its id is no text"))
+}
 
 /// A query for one ad, or for all.
 fn query(granularity: Granularity, ad: Option<String>, scope: &Scope, params: &mut Params) -> Result<Query> {
@@ -76,9 +82,10 @@ fn moment(at: BucketStart) -> String {
 pub async fn aggregated_count(
     State(desk): State<Arc<Desk>>,
     Extension(principal): Extension<Principal>,
-    Path(ad): Path<String>,
+    ad: Result<Path<String>, PathRejection>,
     RawQuery(text): RawQuery,
 ) -> Result<Response, Problem> {
+    let ad = id(ad)?;
     let scope = desk.scope(&principal);
     let catalog = desk.service.catalog.clone();
     let read = || -> Result<Query> {
@@ -135,9 +142,10 @@ fn add_range(planned: &Planned, object: &mut Map<String, Value>) {
 pub async fn distinct_users(
     State(desk): State<Arc<Desk>>,
     Extension(principal): Extension<Principal>,
-    Path(ad): Path<String>,
+    ad: Result<Path<String>, PathRejection>,
     RawQuery(text): RawQuery,
 ) -> Result<Response, Problem> {
+    let ad = id(ad)?;
     let scope = desk.scope(&principal);
     let catalog = desk.service.catalog.clone();
     let read = || -> Result<Query> {

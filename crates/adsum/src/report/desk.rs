@@ -127,7 +127,7 @@ impl Desk {
         if seen && (declared || self.has_events(campaign).await?) {
             return Ok(());
         }
-        Err(Problem::not_found("there is no such campaign, or none that this token may see"))
+        Err(no_campaign())
     }
 
     async fn has_events(&self, campaign: &str) -> Result<bool, Problem> {
@@ -146,6 +146,11 @@ impl Desk {
         })
         .await
     }
+}
+
+/// The answer for a campaign that is not there or may not be seen.
+pub fn no_campaign() -> Problem {
+    Problem::not_found("there is no such campaign, or none that this token may see")
 }
 
 /// Works on a thread of its own, as long as it takes; a request that is dropped does not stop it.

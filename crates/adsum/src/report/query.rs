@@ -362,3 +362,112 @@ pub(super) fn add_up(sums: &mut [i64], values: &[i64]) -> Result<()> {
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use adsum_model::catalog::CatalogSpec;
+    use adsum_model::id::{DedupeKey, Offset};
+    use adsum_model::state::{Checkpoint, DedupeRecord, QuarantineEntry, SmallState};
+    use adsum_model::time::EventTime;
+    use adsum_store::{Committed, StateHash, StoreError};
+
+    use super::super::refused::problem;
+    use super::*;
+
+    /// A view of rows of a key of five columns: bucket, id of the first key, value of the first column.
+    struct Rows {
+        committed: Committed,
+        rows: Vec<(i64, u32, i64)>,
+    }
+
+    impl StoreView for Rows {
+        fn committed(&self) -> &Committed {
+            &self.committed
+        }
+
+        fn lookup(&self, _: &[DedupeKey], _: &mut Vec<Option<DedupeRecord>>) -> Result<(), StoreError> {
+            unreachable!("a report looks up no keys")
+        }
+
+        fn quarantined(&self, _: &[Offset]) -> Result<Vec<Option<QuarantineEntry>>, StoreError> {
+            unreachable!("a report asks for no quarantine")
+        }
+
+        fn quarantine_list(&self, _: Option<Offset>, _: usize) -> Result<Vec<QuarantineEntry>, StoreError> {
+            unreachable!("a report asks for no quarantine")
+        }
+
+        fn scan(
+            &self,
+            _: TableIx,
+            _: BucketRange,
+            _: &[KeyFilter],
+            _: &[&TableRows],
+            visit: &mut dyn FnMut(&ScanRow<'_>) -> ControlFlow<()>,
+        ) -> Result<(), StoreError> {
+            let names = Arc::new(ScanNames::default());
+            for (bucket, key, value) in &self.rows {
+                let row = ScanRow {
+                    bucket: BucketStart::from_seconds(*bucket),
+                    keys: &[*key, 0, 0, 0, 0],
+                    values: &[*value, 0, 0, 0, 0, 0],
+                    revision: Revision::new(1),
+                    revision_least: Revision::new(1),
+                    names: &names,
+                };
+                if visit(&row).is_break() {
+                    break;
+                }
+            }
+            Ok(())
+        }
+
+        fn state_hash(&self, _: Option<&Checkpoint>) -> Result<StateHash, StoreError> {
+            unreachable!("a report asks for no hash")
+        }
+    }
+
+    /// The sums of a report by hour and campaign, or the code of what came in their place.
+    fn sums(rows: &[(i64, u32, i64)], budget: Budget, break_after: usize) -> Result<Vec<i64>, &'static str> {
+        let catalog = Catalog::build(&CatalogSpec::default()).unwrap();
+        let committed = Committed {
+            through: Position::default(),
+            revision: Revision::ZERO,
+            dedupe_line: EventTime::from_micros(i64::MIN),
+            small: SmallState::default(),
+            tables: Vec::new(),
+        };
+        let view = Rows { committed, rows: rows.to_vec() };
+        let complete = Complete { tables: vec![true; 8] };
+        let zone = TimeZone::named("tz", "UTC").unwrap();
+        let by = vec!["campaignId".to_owned()];
+        let query = Query { granularity: Granularity::Hour, by, filters: Vec::new(), from: None, to: None, zone };
+        let planned = plan(&catalog, &complete, query).unwrap();
+        let mut sums = Vec::new();
+        let ran = planned.run(&view, &[], budget, &mut |row| {
+            sums.push(row.values[0]);
+            Ok(if sums.len() < break_after { ControlFlow::Continue(()) } else { ControlFlow::Break(()) })
+        });
+        ran.map(|()| sums).map_err(|error| problem(error).code)
+    }
+
+    #[test]
+    fn an_answer_keeps_to_its_budget_and_never_wraps() {
+        let all = Budget::UNBOUNDED;
+        let rows = [(0, 1, 5), (60, 1, 6), (60, 2, 7), (3600, 1, 8)];
+        for (rows, budget, break_after, want) in [
+            (&rows[..], all, 99, Ok(vec![11, 7, 8])),
+            (&rows, Budget { rows_max: 4, groups_max: 2 }, 99, Ok(vec![11, 7, 8])),
+            (&rows, Budget { rows_max: 3, ..all }, 99, Err("too_costly")),
+            (&rows, Budget { groups_max: 1, ..all }, 99, Err("too_costly")),
+            (&rows, all, 1, Ok(vec![11])),
+            (&rows, all, 2, Ok(vec![11, 7])),
+            // Counts and money become invoices: no answer is better than a wrapped one.
+            (&[(0, 1, i64::MAX), (60, 1, 1)], all, 99, Err("internal")),
+            (&[(0, 1, i64::MAX), (3600, 1, 1)], all, 99, Ok(vec![i64::MAX, 1])),
+            (&[], all, 99, Ok(Vec::new())),
+        ] {
+            assert_eq!(sums(rows, budget, break_after), want, "{rows:?} {budget:?} {break_after}");
+        }
+    }
+}

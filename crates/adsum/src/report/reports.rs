@@ -4,12 +4,13 @@ use std::sync::Arc;
 
 use anyhow::Result;
 use axum::Extension;
+use axum::extract::rejection::PathRejection;
 use axum::extract::{Path, RawQuery, State};
 use axum::response::Response;
 use http::HeaderMap;
 
 use super::cursor::Order;
-use super::desk::Desk;
+use super::desk::{Desk, no_campaign};
 use super::json;
 use super::page::{PageAsked, page};
 use super::params::Params;
@@ -23,10 +24,11 @@ use crate::http::{Principal, Problem};
 pub async fn campaign(
     State(desk): State<Arc<Desk>>,
     Extension(principal): Extension<Principal>,
-    Path(campaign): Path<String>,
+    campaign: Result<Path<String>, PathRejection>,
     RawQuery(query): RawQuery,
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
+    let Path(campaign) = campaign.map_err(|_| no_campaign())?;
     let encoding = Encoding::accepted(&headers)?;
     let request = read(&desk, query.as_deref(), &[], &Scope::Campaign(campaign.clone())).map_err(problem)?;
     desk.check_campaign(&principal, &campaign).await?;

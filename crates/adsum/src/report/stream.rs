@@ -6,6 +6,8 @@
 
 use std::io::{self, Write};
 use std::ops::ControlFlow;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use anyhow::Result;
@@ -78,20 +80,36 @@ pub async fn stream(desk: &Desk, planned: Planned, encoding: Encoding) -> Result
     let headers = headers(&standing, encoding);
     let (chunks_out, mut chunks) = mpsc::channel::<Chunk>(CHUNKS_WAITING_MAX);
     let runtime = Handle::current();
+    let whole = Arc::new(AtomicBool::new(false));
+    let written_whole = whole.clone();
     tokio::task::spawn_blocking(move || {
         let mut out = ChunkWriter { chunks: chunks_out, runtime, buffer: Vec::new(), is_left: false };
         let written = write(&planned, &snapshot, &standing, encoding, &mut out).and_then(|()| Ok(out.flush()?));
-        if let (Err(error), false) = (written, out.is_left) {
-            let why = problem(error);
+        match written {
+            Ok(()) => written_whole.store(true, Ordering::Release),
+            // Nobody is there to be told.
+            Err(_) if out.is_left => {}
             // Who reads it may have gone by now.
-            let _ = out.runtime.block_on(out.chunks.send_timeout(Err(why), STANDSTILL));
+            Err(error) => drop(out.runtime.block_on(out.chunks.send_timeout(Err(problem(error)), STANDSTILL))),
         }
         drop(permit);
     });
-    let first = chunks.recv().await.unwrap_or(Ok(Bytes::new()))?;
-    let rest = ReceiverStream::new(chunks).map(|chunk| chunk.map_err(|p| io::Error::other(p.detail)));
-    let body = Body::from_stream(futures_util::stream::iter([Ok(first)]).chain(rest));
-    Ok((headers, body).into_response())
+    let first = match chunks.recv().await {
+        Some(chunk) => chunk?,
+        None => Bytes::new(),
+    };
+    Ok((headers, body(first, chunks, whole)).into_response())
+}
+
+/// The chunks as a body. One that was not written to its end, whatever the reason, ends in an error.
+fn body(first: Bytes, rest: mpsc::Receiver<Chunk>, whole: Arc<AtomicBool>) -> Body {
+    let rest = ReceiverStream::new(rest).map(|chunk| chunk.map_err(|p| io::Error::other(p.detail)));
+    let end = futures_util::stream::once(async move {
+        let broken = || Err(io::Error::other("the answer was not written to its end"));
+        if whole.load(Ordering::Acquire) { None } else { Some(broken()) }
+    });
+    let end = end.filter_map(std::future::ready);
+    Body::from_stream(futures_util::stream::iter([Ok(first)]).chain(rest).chain(end))
 }
 
 /// What the answer stands on: a stream has no room for it.
@@ -174,5 +192,51 @@ impl Write for ChunkWriter {
 
     fn flush(&mut self) -> io::Result<()> {
         if self.buffer.is_empty() { Ok(()) } else { self.send() }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use http_body_util::BodyExt;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_part_never_passes_for_the_whole() {
+        let wrong = || Err(Problem::internal());
+        for (chunks, is_whole, want) in [
+            (vec![], true, Some("a")),
+            (vec![Ok(Bytes::from_static(b"b"))], true, Some("ab")),
+            // The reader stood still, or the thread is gone: nobody could say so.
+            (vec![Ok(Bytes::from_static(b"b"))], false, None),
+            (vec![], false, None),
+            (vec![Ok(Bytes::from_static(b"b")), wrong()], false, None),
+        ] {
+            let (chunks_out, rest) = mpsc::channel(CHUNKS_WAITING_MAX);
+            for chunk in chunks {
+                chunks_out.try_send(chunk).unwrap();
+            }
+            drop(chunks_out);
+            let body = body(Bytes::from_static(b"a"), rest, Arc::new(AtomicBool::new(is_whole)));
+            let got = body.collect().await.ok().map(|c| c.to_bytes());
+            assert_eq!(got.as_deref(), want.map(str::as_bytes), "whole: {is_whole}");
+        }
+    }
+
+    #[test]
+    fn the_first_known_media_type_is_taken() {
+        for (accept, want) in [
+            (None, Some(Encoding::Json)),
+            (Some("*/*"), Some(Encoding::Json)),
+            (Some("text/csv"), Some(Encoding::Csv)),
+            (Some("text/html,text/csv;q=0.5"), Some(Encoding::Csv)),
+            (Some(ARROW), Some(Encoding::Arrow)),
+            (Some("text/html"), None),
+            (Some(""), None),
+        ] {
+            let mut headers = HeaderMap::new();
+            headers.extend(accept.map(|a| (header::ACCEPT, HeaderValue::from_static(a))));
+            assert_eq!(Encoding::accepted(&headers).ok(), want, "{accept:?}");
+        }
     }
 }

@@ -8,7 +8,6 @@ use adsum_model::time::{BucketStart, MICROS_PER_SECOND, format_utc};
 use anyhow::{Context, Result, bail};
 use serde::Deserialize;
 use serde::de::{Deserializer, MapAccess, Visitor};
-use serde_json::Value;
 use serde_json::value::RawValue;
 
 use super::super::client::Client;
@@ -121,11 +120,7 @@ fn table(client: &Client, path: &str, out: &mut impl Write) -> Result<()> {
             if table.row_count() == 0 {
                 table.set_header(members.iter().map(|(name, _)| name));
             }
-            table.add_row(members.iter().map(|(_, value)| match value {
-                Value::String(text) => text.clone(),
-                Value::Null => String::new(),
-                other => other.to_string(),
-            }));
+            table.add_row(members.iter().map(|(_, value)| cell(value)).collect::<Result<Vec<_>>>()?);
         }
         meta = serde_json::from_str(page.meta.get())?;
         Ok(())
@@ -134,8 +129,17 @@ fn table(client: &Client, path: &str, out: &mut impl Write) -> Result<()> {
     write_meta(&meta, out)
 }
 
+/// A cell's text: a number as it was written, with all its digits.
+fn cell(value: &RawValue) -> Result<String> {
+    match value.get() {
+        "null" => Ok(String::new()),
+        text if text.starts_with('"') => Ok(serde_json::from_str(text)?),
+        number => Ok(number.to_owned()),
+    }
+}
+
 /// The members of an object in the order in which they were written, which is the order of the columns.
-struct Members(Vec<(String, Value)>);
+struct Members(Vec<(String, Box<RawValue>)>);
 
 impl<'de> Deserialize<'de> for Members {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {

@@ -1,17 +1,20 @@
 //! The service from outside: the real process, real sockets.
 
-pub mod access;
-pub mod backup;
-pub mod collect;
-pub mod collect_events;
-pub mod collect_send;
-pub mod collect_site;
-pub mod demo;
-pub mod imports;
-pub mod metadata;
-pub mod metrics;
+mod access;
+mod backup;
+mod collect;
+mod collect_events;
+mod collect_send;
+mod collect_site;
+mod demo;
+mod imports;
+mod metadata;
+mod metrics;
 mod open_bandit;
-pub mod quarantine;
+mod quarantine;
+mod reports;
+mod reports_live;
+mod reports_refused;
 pub mod server;
-pub mod shell;
-pub mod tls;
+mod shell;
+mod tls;
