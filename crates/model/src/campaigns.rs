@@ -182,10 +182,15 @@ impl Campaigns {
 
     /// The terms of a campaign for an event of that moment: of the greatest `valid_from` that does not lie behind it,
     /// else of the first version. `None` where an unknown campaign is to be rejected.
+    #[inline]
     pub fn terms(&self, campaign: Symbol, occurred_at: EventTime) -> Option<Terms> {
         if self.campaigns.is_empty() && self.unknown == UnknownCampaign::LetThrough {
             return Some(self.default);
         }
+        self.look_up(campaign, occurred_at)
+    }
+
+    fn look_up(&self, campaign: Symbol, occurred_at: EventTime) -> Option<Terms> {
         match self.campaigns.get(&campaign) {
             Some(known) => Some(known.at(occurred_at)),
             None if self.unknown == UnknownCampaign::LetThrough => Some(self.default),

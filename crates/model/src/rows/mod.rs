@@ -280,6 +280,7 @@ impl Projector {
         }
     }
 
+    #[inline]
     fn project_event(&mut self, view: View<'_>, spans: &[Span], head: &RecordHead, ordinal: u32, rows: &mut Rows) {
         let dimensions_at = rows.dimensions.len();
         rows.dimensions.extend_from_slice(&self.replacements);

@@ -104,20 +104,20 @@ impl Decoder {
     #[inline(never)]
     pub(super) fn emit(&mut self, text: &[u8], mut present: u128, batch: &mut RecordBatch) -> u16 {
         let known = self.known;
-        let mut edge_twice = None;
+        let mut edge_twice = false;
         if present & bit(known.received_at) != 0 {
             // The sender's own time of receipt decides nothing; it is kept under another name, or, where that is
             // taken, among the fields that nobody knows.
-            let Span { form, start, len, .. } = *self.fields.slot(known.received_at);
             if present & bit(known.edge_received_at) == 0 {
+                let Span { form, start, len, .. } = *self.fields.slot(known.received_at);
                 self.fields.put(known.edge_received_at, form, start, len);
                 present |= bit(known.edge_received_at);
             } else {
-                edge_twice = Some(format_utc(self.fields.slot(known.received_at).as_wide() as i64));
+                edge_twice = true;
             }
             present &= !bit(known.received_at);
         }
-        if (edge_twice.is_some() || !self.unknown.is_empty()) && self.extra(text, edge_twice) {
+        if (edge_twice || !self.unknown.is_empty()) && self.extra(text, edge_twice) {
             present |= bit(known.extra);
         }
         if self.fields.slot(known.flags).as_wide() != 0 {
@@ -136,14 +136,15 @@ impl Decoder {
         count as u16
     }
 
-    /// Writes the unknown members as one object, keys sorted, and with them the receivedAt that has no other place;
+    /// Writes the unknown members as one object, keys sorted, and with them a receivedAt that has no other place;
     /// false where all of them are null.
-    fn extra(&mut self, text: &[u8], received_at: Option<String>) -> bool {
+    fn extra(&mut self, text: &[u8], edge_twice: bool) -> bool {
         let mut all: Vec<Member<'_>> = (self.unknown.iter())
             .filter(|(_, value)| !value.is_empty())
             .map(|(key, value)| (unescaped(text, *key), Cow::Borrowed(&text[value.clone()])))
             .collect();
-        if let Some(at) = received_at {
+        if edge_twice {
+            let at = format_utc(self.fields.slot(self.known.received_at).as_wide() as i64);
             let name = &self.catalog.field(self.known.received_at).name;
             all.push((Cow::Borrowed(name.as_bytes()), Cow::Owned(format!("\"{at}\"").into_bytes())));
         }
