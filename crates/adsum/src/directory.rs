@@ -14,15 +14,6 @@ use hashbrown::{HashMap, HashSet};
 
 use crate::http::Principal;
 
-/// An advertiser.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Advertiser {
-    /// Its name, for people.
-    pub name: String,
-    /// The IANA zone of its statements' days.
-    pub time_zone: String,
-}
-
 /// What the API tells of a token, and what admits it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Token {
@@ -51,8 +42,6 @@ pub struct Directory {
     pub revision: MetadataRevision,
     /// Campaigns and ads, to resolve events by.
     pub campaigns: Arc<Campaigns>,
-    /// Advertisers, by id.
-    pub advertisers: BTreeMap<String, Advertiser>,
     /// The advertiser of each campaign that has one, by campaign id.
     pub advertiser_of: Arc<HashMap<String, Arc<str>>>,
     /// Whether a campaign is declared, by configuration or metadata: then it exists before its first event.
@@ -72,7 +61,6 @@ impl Directory {
         Self {
             revision: MetadataRevision::ZERO,
             campaigns,
-            advertisers: BTreeMap::new(),
             advertiser_of: Arc::default(),
             declared: Arc::default(),
             tokens: HashMap::new(),

@@ -154,11 +154,6 @@ impl Live {
         Ok(())
     }
 
-    /// The next frame to fold.
-    pub fn next(&self) -> FrameSeq {
-        *self.folded.borrow()
-    }
-
     /// The acceptance line as of the last frame folded: what happened before it will not count.
     pub fn line(&self) -> EventTime {
         EventTime::from_micros(self.line.load(Ordering::Relaxed))

@@ -18,13 +18,11 @@ use super::members::Members;
 use super::nouns::{Noun, Sight};
 use super::page::Page;
 use super::{bulk, keys, make, read};
-use crate::http::{Principal, Problem, Routes};
+use crate::http::{Principal, Problem, RequestId, Routes};
 use crate::service::Service;
 
 /// How large a body may be that holds one object, in bytes.
 const BODY_BYTES_MAX: usize = 64 << 10;
-/// How long a request's id may be.
-const REQUEST_ID_BYTES_MAX: usize = 64;
 
 /// The metadata's endpoints.
 pub fn router(_service: &Arc<Service>) -> Routes {
@@ -75,10 +73,8 @@ impl<S: Send + Sync> FromRequestParts<S> for Actor {
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Response> {
         let Extension(principal) =
             Extension::<Principal>::from_request_parts(parts, state).await.map_err(IntoResponse::into_response)?;
-        let sane =
-            |id: &&str| (1..=REQUEST_ID_BYTES_MAX).contains(&id.len()) && id.bytes().all(|b| b.is_ascii_graphic());
-        let request_id = parts.headers.get("x-request-id").and_then(|v| v.to_str().ok()).filter(sane);
-        Ok(Self { token_id: principal.token_id, source: principal.source, request_id: request_id.map(str::to_owned) })
+        let request_id = parts.extensions.get().map(|id: &RequestId| id.as_str().to_owned());
+        Ok(Self { token_id: principal.token_id, source: principal.source, request_id })
     }
 }
 

@@ -38,7 +38,6 @@ pub use api::router;
 pub use state::State;
 pub use table::campaigns;
 
-use crate::clock;
 use crate::config::Config;
 use crate::directory::Directory;
 use crate::http::Problem;

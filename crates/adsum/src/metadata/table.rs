@@ -16,7 +16,7 @@ use hashbrown::{HashMap, HashSet};
 use super::change::{Campaign, Status};
 use super::state::{Entry, State, Versions};
 use crate::config::Config;
-use crate::directory::{Advertiser, Directory, SiteKey, Token};
+use crate::directory::{Directory, SiteKey, Token};
 use crate::http::Principal;
 
 /// What the configuration declares.
@@ -143,16 +143,11 @@ pub fn directory(state: &State, resolved: Resolved) -> Directory {
         let key = SiteKey { source: Arc::from(it.source.as_str()), events_per_second: it.events_per_second };
         (it.id.clone(), key)
     });
-    let advertisers = state.advertisers.iter().map(|(id, a)| {
-        let name = a.it.name.clone().unwrap_or_else(|| id.clone());
-        (id.clone(), Advertiser { name, time_zone: a.it.time_zone.clone() })
-    });
     Directory {
         revision: MetadataRevision::new(state.revision),
         campaigns: resolved.campaigns,
         advertiser_of: resolved.advertiser_of,
         declared: resolved.declared,
-        advertisers: advertisers.collect(),
         tokens: tokens.collect(),
         site_keys: site_keys.collect(),
         destinations: state.destinations.iter().map(|(id, d)| (id.clone(), d.it.url.clone())).collect(),

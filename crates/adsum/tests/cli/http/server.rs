@@ -133,7 +133,7 @@ impl Server {
 
     /// SIGTERM, and the exit code.
     pub fn stop(mut self) -> Option<i32> {
-        let status = std::process::Command::new("kill").arg(self.child.id().to_string()).status().unwrap();
+        let status = Command::new("kill").arg(self.child.id().to_string()).status().unwrap();
         assert!(status.success());
         self.child.wait().unwrap().code()
     }
