@@ -131,7 +131,7 @@ fn draw_start(random: &mut Random) -> Start {
         frames_max: *random.pick(&[1, 2, 7, 4096]),
         ..CheckpointRules::default()
     };
-    Start { workers: *random.pick(&[1, 2, 3, 16]), checkpoints }
+    Start { workers: *random.pick(&[1, 2, 3, 16]), checkpoints, commit_lag: *random.pick(&[0, 0, 1, 4]) }
 }
 
 fn draw_fault(random: &mut Random) -> Fault {

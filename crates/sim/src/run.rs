@@ -420,6 +420,7 @@ impl<S: AggregateStore> Runner<'_, S> {
                 frames_max: *random.pick(&[1, 3, 10, 4096]),
                 ..CheckpointRules::default()
             },
+            commit_lag: 0,
         };
         let setup = &self.history.setup;
         let process = self.process.as_ref().ok_or("the process is not running")?;

@@ -22,8 +22,11 @@ use adsum_model::symbol::Symbol;
 use adsum_model::table::{TableIx, TableRows};
 use adsum_model::time::{ReceivedAt, format_utc, parse_rfc3339};
 use adsum_model::wire::{Decoded, Decoder, Intake, record_json};
-use adsum_pipeline::{CheckpointRules, FrameMeta, InLine, LEDGER, Limits, Pipeline, rollup_table, schemas};
-use adsum_store::{AggregateStore, BucketRange, EmbeddedStore, MemoryStore, StateHash, StoreOptions};
+use adsum_pipeline::{
+    CheckpointRules, FrameMeta, Frozen, InLine, LEDGER, Limits, Pipeline, PipelineError, merge_all_due, rollup_table,
+    schemas,
+};
+use adsum_store::{AggregateStore, BucketRange, EmbeddedStore, MemoryStore, StateHash, StoreOptions, Written};
 use serde_json::Value;
 
 use crate::picture::{Held, Picture, Sums};
@@ -37,6 +40,17 @@ pub struct Start {
     pub workers: usize,
     /// When state is committed.
     pub checkpoints: CheckpointRules,
+    /// How many frames are folded between what is set apart for a checkpoint and its write, and between that and its
+    /// publication, as if another thread committed. 0: the fold commits, in line.
+    pub commit_lag: u64,
+}
+
+/// A checkpoint that is under way beside the fold.
+enum Committing {
+    /// Set apart, to be written after so many frames more.
+    Frozen(Arc<Frozen>, u64),
+    /// Written, to be published after so many frames more.
+    Written(Written, u64),
 }
 
 /// How log and store are kept; small, so that everything rolls.
@@ -75,6 +89,8 @@ pub struct Process<S> {
     campaigns: Vec<Arc<Campaigns>>,
     catalog: Arc<Catalog>,
     limits_forgotten: bool,
+    commit_lag: u64,
+    committing: Option<Committing>,
 }
 
 fn secret() -> Secret {
@@ -114,7 +130,15 @@ impl<S: AggregateStore> Process<S> {
             .map_err(|e| format!("log: {e}"))?;
         let mut pipeline = pipeline(&catalog, setup, store, start)?;
         pipeline.recover(&log, secret(), |_| {}).map_err(|e| format!("recovery: {e}"))?;
-        Ok(Self { log, pipeline, campaigns, catalog, limits_forgotten: false })
+        Ok(Self {
+            log,
+            pipeline,
+            campaigns,
+            catalog,
+            limits_forgotten: false,
+            commit_lag: start.commit_lag,
+            committing: None,
+        })
     }
 
     /// From now on frames are admitted as if no value had been seen: only to prove that it is found out.
@@ -142,11 +166,40 @@ impl<S: AggregateStore> Process<S> {
         };
         let rows: Vec<&Rows> = decoded.iter().map(|d| &d.rows).collect();
         let meta = FrameMeta { seq: appended.seq, appended_at: at(frame.appended_at), base: appended.base };
-        let folded = self.pipeline.step(&meta, &rows).and_then(|_| self.pipeline.checkpoint_if_due());
+        let folded = self.pipeline.step(&meta, &rows).and_then(|_| self.commit_if_due());
         match folded {
             Ok(_) => Outcome::Folded,
             Err(error) => Outcome::Died { acknowledged: true, why: error.to_string() },
         }
+    }
+
+    /// Commits in line, or a step of a commit beside the fold.
+    fn commit_if_due(&mut self) -> Result<(), PipelineError> {
+        if self.commit_lag == 0 {
+            return self.pipeline.checkpoint_if_due().map(|_| ());
+        }
+        self.committing = match self.committing.take() {
+            None if self.pipeline.is_due() => self.pipeline.freeze().map(|f| Committing::Frozen(f, self.commit_lag)),
+            None => None,
+            Some(Committing::Frozen(frozen, left)) if left > 0 && !self.pipeline.is_overdue() => {
+                Some(Committing::Frozen(frozen, left - 1))
+            }
+            Some(Committing::Frozen(frozen, _)) => {
+                let written = self.pipeline.store().write(&frozen.checkpoint())?;
+                // What is to be merged may be merged and published between the two halves of a commit.
+                merge_all_due(self.pipeline.store())?;
+                Some(Committing::Written(written, self.commit_lag))
+            }
+            Some(Committing::Written(written, left)) if left > 0 && !self.pipeline.is_overdue() => {
+                Some(Committing::Written(written, left - 1))
+            }
+            Some(Committing::Written(written, _)) => {
+                self.pipeline.store().publish(written)?;
+                self.pipeline.thaw();
+                None
+            }
+        };
+        Ok(())
     }
 
     fn decode(&mut self, frame: &mut SentFrame) -> Result<Vec<Decoded>, String> {
@@ -242,6 +295,15 @@ impl<S: AggregateStore> Process<S> {
 
     /// Commits what waits.
     pub fn checkpoint(&mut self) -> Result<(), String> {
+        let under_way = match self.committing.take() {
+            None => Ok(()),
+            Some(Committing::Frozen(frozen, _)) => frozen.commit(self.pipeline.store()).map(|()| self.pipeline.thaw()),
+            Some(Committing::Written(written, _)) => {
+                let published = self.pipeline.store().publish(written).map_err(PipelineError::from);
+                published.map(|()| self.pipeline.thaw())
+            }
+        };
+        under_way.map_err(|e| e.to_string())?;
         self.pipeline.checkpoint().map_err(|e| e.to_string())
     }
 

@@ -58,7 +58,15 @@ fn run_once(case: &Case, workers: usize, killed: bool) -> Result<(StateHash, Str
     let frames_max = if workers % 2 == 1 { 4096 } else { 2 };
     let checkpoints =
         CheckpointRules { records_max: 1 << 20, cells_max: 1 << 20, frames_max, ..CheckpointRules::default() };
-    let start = || Process::start(&disk, &case.setup, &keeping, &Start { workers, checkpoints }, &|inner| inner);
+    let start = || {
+        Process::start(
+            &disk,
+            &case.setup,
+            &keeping,
+            &Start { workers, checkpoints, commit_lag: u64::from(workers > 1) },
+            &|inner| inner,
+        )
+    };
     let mut process = start()?;
     let mut frames: Vec<SentFrame> = Vec::new();
     for action in &case.actions {
