@@ -5,6 +5,7 @@
 
 use adsum_model::catalog::{BillableType, Catalog, DimensionIx, MetricKind};
 use adsum_model::id::Revision;
+use adsum_model::prefetch::fetch;
 use adsum_model::rows::{EventRow, RowFlags};
 use adsum_model::symbol::Symbol;
 use adsum_model::table::TableRows;
@@ -98,7 +99,7 @@ impl CellTable {
     /// Asks the processor for the place of a cell that is looked for in a while.
     #[inline]
     pub fn prefetch_place(&self, hash: u64) {
-        prefetch(&self.places[hash as usize & (self.places.len() - 1)]);
+        fetch(&self.places[hash as usize & (self.places.len() - 1)]);
     }
 
     /// Asks the processor for the cell itself, once its place is at hand.
@@ -107,8 +108,8 @@ impl CellTable {
         let place = self.places[hash as usize & (self.places.len() - 1)];
         if let Some(cell) = (place as usize).checked_sub(1) {
             let at = cell * self.cell_words;
-            prefetch(&self.words[at]);
-            prefetch(&self.words[at + self.cell_words - 1]);
+            fetch(&self.words[at]);
+            fetch(&self.words[at + self.cell_words - 1]);
         }
     }
 
@@ -249,18 +250,6 @@ impl CellTable {
     pub fn len(&self) -> usize {
         self.len
     }
-}
-
-#[inline]
-fn prefetch<T>(of: &T) {
-    #[cfg(target_arch = "x86_64")]
-    // SAFETY: a prefetch reads nothing; any address may be given.
-    unsafe {
-        use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
-        _mm_prefetch(std::ptr::from_ref(of).cast::<i8>(), _MM_HINT_T0);
-    }
-    #[cfg(not(target_arch = "x86_64"))]
-    let _ = of;
 }
 
 #[inline]

@@ -3,6 +3,7 @@
 //! Keys are uniform hashes already, so a place is some of their bits. Invariant: of one key the latest record stands.
 
 use adsum_model::id::DedupeKey;
+use adsum_model::prefetch::fetch;
 use adsum_model::state::DedupeRecord;
 
 /// Records since the last checkpoint.
@@ -35,14 +36,7 @@ impl Memtable {
     /// Asks the processor for the place of a key that is looked up soon.
     #[inline]
     pub fn prefetch(&self, key: DedupeKey) {
-        #[cfg(target_arch = "x86_64")]
-        // SAFETY: a prefetch reads nothing, and the address lies within the table.
-        unsafe {
-            use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
-            _mm_prefetch(self.places.as_ptr().add(self.place_of(key)).cast::<i8>(), _MM_HINT_T0);
-        }
-        #[cfg(not(target_arch = "x86_64"))]
-        let _ = key;
+        fetch(&self.places[self.place_of(key)]);
     }
 
     /// The record of a key.

@@ -8,6 +8,7 @@ pub mod distinct;
 pub mod hash;
 pub mod id;
 pub mod ledger;
+pub mod prefetch;
 pub mod record;
 pub mod replay;
 pub mod rows;

@@ -3,6 +3,8 @@
 //! Most values and names that a line holds have 1 to 16 bytes. Invariant: two [`Short`]s are equal exactly when their
 //! texts are. Not here: what a text stands for; a table keeps a plain number for each.
 
+use crate::prefetch::fetch;
+
 /// Text of 1 to 16 bytes, the first byte lowest.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Short {
@@ -62,19 +64,6 @@ impl Short {
     }
 }
 
-/// Asks the processor for what is read soon.
-#[inline(always)]
-pub(crate) fn prefetch<T>(of: &T) {
-    #[cfg(target_arch = "x86_64")]
-    // SAFETY: a prefetch reads nothing; any address may be given.
-    unsafe {
-        use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
-        _mm_prefetch(std::ptr::from_ref(of).cast::<i8>(), _MM_HINT_T0);
-    }
-    #[cfg(not(target_arch = "x86_64"))]
-    let _ = of;
-}
-
 /// A number for each of many short texts: open addressing, at most half full.
 pub(crate) struct ShortTable {
     /// A power of two of them.
@@ -122,7 +111,7 @@ impl ShortTable {
     /// Asks the processor for the place of a text that is looked up soon.
     #[inline(always)]
     pub fn prefetch(&self, text: Short) {
-        prefetch(&self.entries[text.hash() as usize & (self.entries.len() - 1)]);
+        fetch(&self.entries[text.hash() as usize & (self.entries.len() - 1)]);
     }
 
     /// Keeps a number for a text that the table does not have.

@@ -182,7 +182,7 @@ impl SymbolCache {
     #[inline(always)]
     pub(crate) fn prefetch_word(&self, symbol: Symbol) {
         if let Some(word) = self.words.get(symbol.index()) {
-            crate::short::prefetch(word);
+            crate::prefetch::fetch(word);
         }
     }
 

@@ -13,7 +13,6 @@ mod file;
 mod hash;
 mod manifest;
 mod memory;
-mod prefetch;
 mod quarantine;
 mod rows;
 mod state;

@@ -6,7 +6,7 @@
 
 use crate::error::StoreError;
 use crate::file::{RunFile, RunWriter, WRITE_BUFFER_BYTES};
-use crate::prefetch::fetch;
+use adsum_model::prefetch::fetch;
 
 const BITS_PER_KEY: u64 = 16;
 /// Bytes of a block.

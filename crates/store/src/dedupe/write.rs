@@ -13,7 +13,7 @@ use super::run::{BUCKET_RECORDS, Bucket, DIRECTORY_ENTRY_BYTES, KeysFooter, Keys
 use super::{RECORD_BYTES, check_offset, encode, share_of};
 use crate::error::StoreError;
 use crate::file::{RunFile, RunKind, RunWriter};
-use crate::prefetch::fetch;
+use adsum_model::prefetch::fetch;
 
 /// Records of a share of the flush's sort, on average: they stay in the second cache.
 const SHARE_RECORDS: u64 = 4096;

@@ -5,6 +5,7 @@
 
 use std::cmp::Ordering;
 
+use adsum_model::prefetch::fetch;
 use adsum_model::symbol::{SymbolNames, Symbols};
 use adsum_model::table::TableRows;
 use adsum_model::time::BucketStart;
@@ -14,7 +15,6 @@ use super::BLOCK_ROWS;
 use super::names::SymbolIds;
 use super::scan::{Addition, Block, Spec, bucket_word};
 use crate::error::StoreError;
-use crate::prefetch::fetch;
 
 /// How far ahead of their use rows are fetched: they lie all over the memory.
 const FETCH_AHEAD: usize = 12;
