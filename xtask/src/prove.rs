@@ -23,7 +23,14 @@ const PROOFS: &[Proof] = &[
         what: "`adsum import` of the Open Bandit Dataset under SIGKILL, then run again until it ends",
         variable: "ADSUM_KILLS",
         figure: "50",
-        test: &["--package", "adsum", "--test", "cli", "--", "--nocapture", "kill"],
+        test: &["--package", "adsum", "--test", "cli", "--", "--nocapture", "kill", "--skip", "http"],
+    },
+    Proof {
+        name: "http",
+        what: "the Open Bandit Dataset over HTTP, every batch sent twice, under SIGKILL with requests in flight",
+        variable: "ADSUM_HTTP_KILLS",
+        figure: "200",
+        test: &["--package", "adsum", "--test", "cli", "--", "--nocapture", "http::open_bandit"],
     },
     Proof {
         name: "histories",
