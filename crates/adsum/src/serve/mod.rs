@@ -74,6 +74,7 @@ pub fn run(home: Home, config: Arc<Config>, options: ServeOptions) -> Result<()>
         catalog: catalog.clone(),
         secret,
         clock: clock.clone(),
+        metadata: directory.revision,
         work: queues.work,
         waiting: queues.waiting,
         frames: queues.frames_out,

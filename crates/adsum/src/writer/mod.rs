@@ -5,6 +5,8 @@
 //! knows. Not here: what records say (collect, metadata, import), and what becomes of the frame (process).
 
 mod run;
+#[cfg(test)]
+mod tests;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicUsize, Ordering};

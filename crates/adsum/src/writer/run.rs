@@ -9,6 +9,7 @@ use std::sync::atomic::Ordering;
 use adsum_log::{EventLog, FrameDraft, LogError};
 use adsum_model::catalog::Catalog;
 use adsum_model::hash::Secret;
+use adsum_model::id::MetadataRevision;
 use adsum_model::record::{Form, RecordBatch, RecordKind, Stamp};
 use adsum_model::rows::Projector;
 use adsum_model::symbol::Symbol;
@@ -39,6 +40,8 @@ pub struct WriterParts<L> {
     pub secret: Secret,
     /// The clock that stamps receivedAt.
     pub clock: Arc<IntakeClock>,
+    /// The metadata revision to begin with.
+    pub metadata: MetadataRevision,
     /// What waits.
     pub(crate) work: Receiver<Message>,
     pub(crate) waiting: Arc<Waiting>,
@@ -49,12 +52,13 @@ pub struct WriterParts<L> {
 /// Appends until it is told to stop, then closes the log. An error is the end of the process: a log that failed
 /// takes nothing any more.
 pub fn run<L: EventLog>(parts: WriterParts<L>) -> Result<()> {
-    let WriterParts { log, limits, catalog, secret, clock, work, waiting, frames } = parts;
+    let WriterParts { log, limits, catalog, secret, clock, metadata, work, waiting, frames } = parts;
     let projector = Projector::new(catalog.clone(), secret);
     let now = Moment::now();
-    let mut writer = Thread { log, limits, catalog, projector, clock, waiting, frames, ticked_at: now };
+    let mut writer =
+        Thread { log, limits, catalog, projector, clock, waiting, frames, metadata, ticked_at: now, stops: false };
     let mut kept = None;
-    loop {
+    while !writer.stops || kept.is_some() {
         let message = match kept.take() {
             Some(work) => Message::Work(work),
             None => match work.recv_timeout(writer.until_tick()) {
@@ -69,7 +73,7 @@ pub fn run<L: EventLog>(parts: WriterParts<L>) -> Result<()> {
         match message {
             Message::Work(first) => kept = writer.frame(first, &work)?,
             Message::ConfirmClock(reply) => writer.confirm_clock(reply)?,
-            Message::Stop => break,
+            Message::Stop => writer.stops = true,
         }
         writer.tick_if_due()?;
     }
@@ -94,8 +98,12 @@ struct Thread<L> {
     clock: Arc<IntakeClock>,
     waiting: Arc<Waiting>,
     frames: Sender<Durable>,
+    /// The revision that the last records were resolved under.
+    metadata: MetadataRevision,
     /// When time was last told to the engine, by a tick or by events.
     ticked_at: Moment,
+    /// Whether the word to stop has come.
+    stops: bool,
 }
 
 impl<L: EventLog> Thread<L> {
@@ -123,7 +131,7 @@ impl<L: EventLog> Thread<L> {
             return Ok(());
         }
         self.projector.project_batch(&control.batch, &mut control.rows);
-        match self.append(at, Default::default(), vec![control]) {
+        match self.append(at, self.metadata, vec![control]) {
             // A full disk has no room for time either; the next tick tells it.
             Ok(_) => Ok(()),
             Err(Refusal::Unavailable(_)) => {
@@ -148,6 +156,7 @@ impl<L: EventLog> Thread<L> {
     /// Makes one frame of `first` and what else waits; gives back what belongs into the next one.
     fn frame(&mut self, first: Work, work: &Receiver<Message>) -> Result<Option<Work>> {
         let metadata = first.metadata;
+        self.metadata = metadata;
         self.waiting.oldest_micros.store(first.queued_at.micros(), Ordering::Relaxed);
         let mut bytes = first.bytes;
         let alone = first.alone;
@@ -168,8 +177,12 @@ impl<L: EventLog> Thread<L> {
                     confirm = Some(reply);
                     break;
                 }
-                // The word is put off, not lost: the queue is asked again when this frame is written.
-                Ok(Message::Stop) | Err(_) => break,
+                // This frame is written first.
+                Ok(Message::Stop) => {
+                    self.stops = true;
+                    break;
+                }
+                Err(_) => break,
             }
         }
         self.waiting.bytes.fetch_sub(bytes, Ordering::Relaxed);
@@ -218,7 +231,7 @@ impl<L: EventLog> Thread<L> {
             let mut control = Decoded::default();
             self.doubt(change, at, &mut control.batch);
             self.projector.project_batch(&control.batch, &mut control.rows);
-            if let Err(refusal) = self.append(at, Default::default(), vec![control]) {
+            if let Err(refusal) = self.append(at, self.metadata, vec![control]) {
                 self.clock.put_back(change);
                 result = Err(refusal);
             }
@@ -232,7 +245,7 @@ impl<L: EventLog> Thread<L> {
     fn append(
         &mut self,
         at: ReceivedAt,
-        metadata: adsum_model::id::MetadataRevision,
+        metadata: MetadataRevision,
         mut parts: Vec<Decoded>,
     ) -> Result<Receipt, Refusal> {
         for part in &mut parts {
