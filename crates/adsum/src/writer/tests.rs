@@ -1,6 +1,6 @@
 //! The writer over a log in memory: what is queued comes out whole, in order, each with its place.
 
-use adsum_log::{EventLog, LogView, MemoryLog};
+use adsum_log::{EventLog, MemoryLog};
 use adsum_model::campaigns::{Campaigns, UnknownCampaign};
 use adsum_model::catalog::Catalog;
 use adsum_model::hash::Secret;
