@@ -16,7 +16,7 @@ use anyhow::{Context, Result, anyhow, bail};
 
 use super::api::Actor;
 use super::change::{Change, Token};
-use super::keys::{digest, new_id, new_secret};
+use super::keys::{SECRET_CHARS, digest, new_id, new_secret};
 use super::make;
 use super::state::State;
 use crate::http::{Problem, Role};
@@ -41,9 +41,11 @@ impl AdminToken {
         };
         let sha256 = digest(&secret).ok_or_else(|| {
             anyhow!(
-                "{} holds no token: adsum_ and 64 hexadecimal digits are expected; take the file away, and a new token \
-                 is made",
-                path.display()
+                "{} holds no token: {} to {} visible ASCII characters are expected; take the file away, and a new token is \
+                 made",
+                path.display(),
+                SECRET_CHARS.start(),
+                SECRET_CHARS.end()
             )
         })?;
         Ok(Self { path: path.to_owned(), sha256 })

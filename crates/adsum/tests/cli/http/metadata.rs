@@ -415,12 +415,18 @@ fn what_the_configuration_declares_is_changed_there() {
 
 #[test]
 fn a_token_file_is_made_or_must_be_right() {
-    for bytes in ["", "\n", "adsum_", "adsum_0123", "password", &format!("adsum_{}", "g".repeat(64))] {
+    let own = "an-operators-own-token-of-32-chars";
+    for bytes in
+        ["", "\n", "adsum_", "adsum_0123", "password", &format!("{own} {own}"), &format!("{own}\u{e9}"), &own.repeat(9)]
+    {
         let place = Place::new();
         place.write("token", bytes);
         let serve = ["serve", "--listen", "127.0.0.1:0", "--token-file", "token"];
         place.run(&serve).fails(1, &["token holds no token"]);
     }
+    let place = Place::new();
+    place.write("token", format!("{own}\n"));
+    assert_eq!(ids(&Server::start(&place, &[]).get("/v1/tokens").expect(200)).len(), 1);
     let place = Place::new();
     let server = Server::start(&place, &[]);
     let mode = std::os::unix::fs::PermissionsExt::mode(&std::fs::metadata(place.path("token")).unwrap().permissions());
