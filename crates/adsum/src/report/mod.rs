@@ -13,6 +13,7 @@ mod desk;
 pub mod distinct;
 mod page;
 mod params;
+mod people;
 mod pipeline;
 mod query;
 mod refused;
@@ -24,6 +25,7 @@ mod stream;
 mod watch;
 mod window;
 
+pub use people::PeopleTable;
 pub use query::{Budget, Complete, Query, plan};
 pub(crate) use render::csv_text;
 pub use render::{Format, render, write_meta};

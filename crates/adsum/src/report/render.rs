@@ -6,6 +6,7 @@ use anyhow::Result;
 use serde_json::{Map, Value};
 
 use super::columns::{Report, decimal};
+use super::people::PeopleTable;
 use super::query::ReportRow;
 use super::window::Window;
 
@@ -115,13 +116,14 @@ pub struct Renderer<W> {
     out: W,
     rows: u64,
     text: RowText,
-    table: comfy_table::Table,
+    table: PeopleTable,
+    keys: usize,
     line: Vec<u8>,
 }
 
 /// Begins an answer of what is known now.
 pub fn render<W: Write>(format: Format, out: W) -> Renderer<W> {
-    Renderer { format, out, rows: 0, text: RowText::new(0), table: comfy_table::Table::new(), line: Vec::new() }
+    Renderer { format, out, rows: 0, text: RowText::new(0), table: PeopleTable::default(), keys: 0, line: Vec::new() }
 }
 
 impl<W: Write> Renderer<W> {
@@ -131,8 +133,8 @@ impl<W: Write> Renderer<W> {
             Format::Csv => RowText::csv_header(report, &mut self.out)?,
             Format::Json => write!(self.out, "{{\"rows\":[")?,
             Format::Table => {
-                self.table.load_style(comfy_table::presets::UTF8_HORIZONTAL_ONLY);
-                self.table.set_header(report.names());
+                self.table.header(report.names());
+                self.keys = 1 + report.keys.len();
             }
             Format::Ndjson => {}
         }
@@ -144,9 +146,7 @@ impl<W: Write> Renderer<W> {
         self.line.clear();
         match self.format {
             Format::Csv => self.text.csv(report, row, &mut self.line)?,
-            Format::Table => {
-                self.table.add_row(self.text.cells(report, row));
-            }
+            Format::Table => self.table.row(self.text.cells(report, row)),
             Format::Json => {
                 self.line.extend_from_slice(if self.rows > 0 { b",\n" } else { b"\n" });
                 self.text.json(report, row, &mut self.line)?;
@@ -166,7 +166,7 @@ impl<W: Write> Renderer<W> {
         match self.format {
             Format::Json => writeln!(self.out, "\n],\"meta\":{}}}", Value::Object(meta.clone()))?,
             Format::Table => {
-                writeln!(self.out, "{}", self.table)?;
+                self.table.draw(self.keys, &mut self.out)?;
                 write_meta(meta, &mut self.out)?;
             }
             Format::Csv | Format::Ndjson => {}

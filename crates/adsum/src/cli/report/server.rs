@@ -13,7 +13,7 @@ use serde_json::value::RawValue;
 use super::super::client::Client;
 use super::Args;
 use crate::clock;
-use crate::report::{Format, Granularity, Query, write_meta};
+use crate::report::{Format, Granularity, PeopleTable, Query, write_meta};
 
 /// Rows that are asked for at a time.
 const PAGE_ROWS: usize = 10_000;
@@ -38,7 +38,8 @@ pub fn run(client: &Client, format: Format, args: &Args, query: Query) -> Result
         Format::Csv => {
             io::copy(&mut client.get(&path, "text/csv")?, &mut out).context("the server's answer broke off")?;
         }
-        Format::Table => table(client, &path, &mut out)?,
+        // Its time, its dimensions, its currency.
+        Format::Table => table(client, &path, query.by.len() + 2, &mut out)?,
         Format::Json | Format::Ndjson => lines(client, &path, format, &mut out)?,
     }
     Ok(out.flush()?)
@@ -110,22 +111,21 @@ fn lines(client: &Client, path: &str, format: Format, out: &mut impl Write) -> R
     Ok(())
 }
 
-fn table(client: &Client, path: &str, out: &mut impl Write) -> Result<()> {
-    let mut table = comfy_table::Table::new();
-    table.load_style(comfy_table::presets::UTF8_HORIZONTAL_ONLY);
+fn table(client: &Client, path: &str, keys: usize, out: &mut impl Write) -> Result<()> {
+    let mut table = PeopleTable::default();
     let mut meta = serde_json::Map::new();
     pages(client, path, &mut |page| {
         for row in &page.rows {
             let Members(members) = serde_json::from_str(row.get()).context("the server sent what is no row")?;
-            if table.row_count() == 0 {
-                table.set_header(members.iter().map(|(name, _)| name));
+            if !table.has_header() {
+                table.header(members.iter().map(|(name, _)| name.as_str()));
             }
-            table.add_row(members.iter().map(|(_, value)| cell(value)).collect::<Result<Vec<_>>>()?);
+            table.row(members.iter().map(|(_, value)| cell(value)).collect::<Result<_>>()?);
         }
         meta = serde_json::from_str(page.meta.get())?;
         Ok(())
     })?;
-    writeln!(out, "{table}")?;
+    table.draw(keys, out)?;
     write_meta(&meta, out)
 }
 
