@@ -27,7 +27,7 @@ const PROOFS: &[Proof] = &[
     },
     Proof {
         name: "http",
-        what: "the Open Bandit Dataset over HTTP, every batch sent twice, under SIGKILL with requests in flight",
+        what: "the Open Bandit Dataset over HTTP, every batch sent twenty times, under SIGKILL with requests in flight",
         variable: "ADSUM_HTTP_KILLS",
         figure: "200",
         test: &["--package", "adsum", "--test", "cli", "--", "--nocapture", "http::open_bandit"],
