@@ -69,6 +69,9 @@ impl Executor for InLine {
     }
 }
 
+/// A frame with fewer events is folded on the caller's thread: to wake others takes longer.
+const SMALL_FRAME_EVENTS: usize = 1024;
+
 /// The loop's state over a store.
 pub struct Pipeline<S> {
     pub(crate) catalog: Arc<Catalog>,
@@ -192,7 +195,9 @@ impl<S: AggregateStore> Pipeline<S> {
         }
         let ended = Arc::new(self.ended_keys(meta.seq, batches)?);
         let store = &self.store;
-        self.executor.each(&mut self.slots, &|slot| {
+        let small = batches.iter().map(|b| b.events.len()).sum::<usize>() < SMALL_FRAME_EVENTS;
+        let executor: &dyn Executor = if small { &InLine } else { &*self.executor };
+        executor.each(&mut self.slots, &|slot| {
             slot.result = Some(fold_shard(store, slot, &context, batches, &bases, &ended));
         });
         let mut frame_counts: Vec<(Symbol, LedgerCounts)> = Vec::new();
