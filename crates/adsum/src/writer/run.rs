@@ -52,7 +52,9 @@ pub struct WriterParts<L> {
 /// Appends until it is told to stop, then closes the log. An error is the end of the process: a log that failed
 /// takes nothing any more.
 pub fn run<L: EventLog>(parts: WriterParts<L>) -> Result<()> {
-    let WriterParts { log, limits, catalog, secret, clock, metadata, work, waiting, frames } = parts;
+    let WriterParts { log, mut limits, catalog, secret, clock, metadata, work, waiting, frames } = parts;
+    // What they have seen so far is in the log, whatever becomes of the first frame.
+    limits.settle();
     let projector = Projector::new(catalog.clone(), secret);
     let now = Moment::now();
     let mut writer =

@@ -3,3 +3,4 @@
 #![allow(clippy::unwrap_used, reason = "tests end where something is not as it should be")]
 
 mod ended_keys;
+mod limits;
