@@ -1,7 +1,7 @@
 //! `cargo xtask prove`: the proofs at full figure. It takes hours; the test command runs each of them small.
 //!
-//! A proof is a test that reads its figure from the environment and prints lines that begin with `proved:`. The table
-//! of the last run is written to docs/proofs.md. Invariant: a proof that printed no such line has proved nothing and
+//! A proof is a test that reads its figure from the environment and prints lines that begin with `proved:`. Its row in
+//! docs/proofs.md is of its last run. Invariant: a proof that printed no such line has proved nothing and
 //! counts as failed.
 
 use std::fmt::Write as _;
@@ -55,7 +55,6 @@ pub fn run(root: &Path, names: &[&str]) -> bool {
         eprintln!("no proof {unknown}; there are {}", known.join(", "));
         return false;
     }
-    let mut rows = String::new();
     let mut clean = true;
     for proof in PROOFS.iter().filter(|p| names.is_empty() || names.contains(&p.name)) {
         let started = Instant::now();
@@ -65,11 +64,8 @@ pub fn run(root: &Path, names: &[&str]) -> bool {
         let result = if passed { "holds" } else { "FAILED" };
         println!("{}: {result}, {minutes} min: {}", proof.name, lines.join("; "));
         let said = if lines.is_empty() { "nothing".to_owned() } else { lines.join("; ") };
-        let _ = writeln!(rows, "| {} | {} | {said} | {result} | {minutes} |", proof.name, proof.what);
         clean &= passed;
-    }
-    if names.is_empty() {
-        clean &= write_table(root, &rows);
+        clean &= write_row(root, proof, &format!("{said} | {result} | {minutes}"));
     }
     clean
 }
@@ -93,16 +89,32 @@ fn prove(root: &Path, proof: &Proof) -> (bool, Vec<String>) {
     (passed, lines)
 }
 
-fn write_table(root: &Path, rows: &str) -> bool {
+const HEAD: &str = "# Proofs
+
+What `cargo xtask prove` last showed, and on which commit. The test command runs each proof small.
+
+| proof | what is done | how much of it | result | minutes | commit | date |
+| --- | --- | --- | --- | --- | --- | --- |
+";
+
+/// Writes the row of one proof; those of the others stay as they were last shown.
+fn write_row(root: &Path, proof: &Proof, shown: &str) -> bool {
     let of = |arguments: &[&str]| {
         let output = Command::new("git").args(arguments).current_dir(root).output().ok()?;
         Some(String::from_utf8_lossy(&output.stdout).trim().to_owned())
     };
     let commit = of(&["rev-parse", "--short", "HEAD"]).unwrap_or_default();
     let date = of(&["log", "-1", "--format=%cs"]).unwrap_or_default();
-    let text = format!(
-        "# Proofs\n\nWhat `cargo xtask prove` last showed, on commit {commit} of {date}. The test command runs each proof \
-         small.\n\n| proof | what is done | how much of it | result | minutes |\n| --- | --- | --- | --- | --- |\n{rows}"
-    );
-    std::fs::write(root.join("docs/proofs.md"), text).is_ok()
+    let path = root.join("docs/proofs.md");
+    let before = std::fs::read_to_string(&path).unwrap_or_default();
+    let mut text = HEAD.to_owned();
+    for other in PROOFS {
+        let row = before.lines().find(|line| line.starts_with(&format!("| {} |", other.name)));
+        if other.name == proof.name {
+            let _ = writeln!(text, "| {} | {} | {shown} | {commit} | {date} |", proof.name, proof.what);
+        } else if let Some(row) = row {
+            let _ = writeln!(text, "{row}");
+        }
+    }
+    std::fs::write(path, text).is_ok()
 }
