@@ -17,7 +17,7 @@ use std::time::Duration;
 use anyhow::{Context, Result, anyhow, bail};
 use http::{HeaderMap, Request};
 use serde_json::Value;
-use ureq::tls::{PemItem, RootCerts, TlsConfig, parse_pem};
+use ureq::tls::{Certificate, PemItem, RootCerts, TlsConfig, parse_pem};
 
 /// How long a connection may take to come about, in seconds.
 const CONNECT_SECONDS_MAX: u64 = 10;
@@ -93,9 +93,24 @@ impl Answer {
     }
 }
 
+/// The certificates of a PEM file.
+fn certificates(path: &Path) -> Result<Vec<Certificate<'static>>> {
+    let pem = std::fs::read(path).with_context(|| format!("cannot read {}", path.display()))?;
+    let mut roots = Vec::new();
+    for item in parse_pem(&pem) {
+        if let PemItem::Certificate(certificate) = item.with_context(|| path.display().to_string())? {
+            roots.push(certificate);
+        }
+    }
+    if roots.is_empty() {
+        bail!("--ca-file: {} holds no certificate", path.display());
+    }
+    Ok(roots)
+}
+
 impl Client {
     /// For the server at `url` (`http://HOST:PORT` or `https://...`). The token is read from `token_file`, else from
-    /// ADSUM_TOKEN; `ca_file` holds the certificates (PEM) that a server's may be signed by, in place of the usual ones.
+    /// ADSUM_TOKEN; `ca_file` holds the certificates (PEM) that a server's may be signed by, in place of the system's.
     pub fn new(url: &str, token_file: Option<&Path>, ca_file: Option<&Path>) -> Result<Self> {
         if !url.starts_with("http://") && !url.starts_with("https://") {
             bail!("--url: {url:?} is no address of a server; they look like http://127.0.0.1:7878");
@@ -107,24 +122,18 @@ impl Client {
             }
             None => std::env::var("ADSUM_TOKEN").ok(),
         };
-        let mut config = ureq::Agent::config_builder()
+        let config = ureq::Agent::config_builder()
             .http_status_as_error(false)
             .max_redirects(0)
             .timeout_connect(Some(Duration::from_secs(CONNECT_SECONDS_MAX)))
             .timeout_recv_response(Some(Duration::from_secs(ANSWER_SECONDS_MAX)));
-        if let Some(path) = ca_file {
-            let pem = std::fs::read(path).with_context(|| format!("cannot read {}", path.display()))?;
-            let mut roots = Vec::new();
-            for item in parse_pem(&pem) {
-                if let PemItem::Certificate(certificate) = item.with_context(|| path.display().to_string())? {
-                    roots.push(certificate);
-                }
-            }
-            if roots.is_empty() {
-                bail!("--ca-file: {} holds no certificate", path.display());
-            }
-            config = config.tls_config(TlsConfig::builder().root_certs(RootCerts::Specific(Arc::new(roots))).build());
-        }
+        let roots = match ca_file {
+            Some(path) => RootCerts::Specific(Arc::new(certificates(path)?)),
+            None => RootCerts::PlatformVerifier,
+        };
+        // Another client of this process may have said so before.
+        let _ = rustls::crypto::ring::default_provider().install_default();
+        let config = config.tls_config(TlsConfig::builder().root_certs(roots).build());
         Ok(Self { agent: config.build().into(), url: url.trim_end_matches('/').to_owned(), token })
     }
 

@@ -65,7 +65,7 @@ pub struct Global {
     /// token itself.
     #[arg(long, global = true, env = "ADSUM_TOKEN_FILE", value_name = "FILE")]
     token_file: Option<PathBuf>,
-    /// Certificates (PEM) to trust in place of the usual ones.
+    /// Certificates (PEM) to trust in place of the system's.
     #[arg(long, global = true, env = "ADSUM_CA_FILE", value_name = "FILE")]
     ca_file: Option<PathBuf>,
 }
