@@ -88,11 +88,7 @@ fn callers(server: &Server) -> Vec<Caller> {
     ];
     for role in Role::ALL {
         for advertiser in [None, Some("adv_1")] {
-            let mut body = json!({"role": role.name(), "source": "s"});
-            if let Some(advertiser) = advertiser {
-                body["advertiser"] = advertiser.into();
-            }
-            let token = Some(secret(&make(server, &body)));
+            let token = Some(server.new_token(role.name(), advertiser));
             let name = format!("{role:?} of {advertiser:?}");
             callers.push(Caller { name, token, kind: Kind::Token(role, advertiser.is_some()) });
         }
