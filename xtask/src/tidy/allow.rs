@@ -29,6 +29,11 @@ pub const ALLOWED: &[Allowed] = &[
         reason: "measures the speed of the store; nothing of it ships",
     },
     Allowed {
+        rule: "clocks-in-clock",
+        under: "crates/adsum/tests/cli/http/visible.rs",
+        reason: "measures how soon an event is in a report, which is a promise in seconds",
+    },
+    Allowed {
         rule: "no-floats",
         under: "crates/log/examples/",
         reason: "prints nanoseconds an event; counts nothing that is served",

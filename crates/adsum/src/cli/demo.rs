@@ -17,7 +17,8 @@ use adsum_pipeline::LEDGER;
 use adsum_store::AggregateStore;
 use anyhow::{Context, Result, bail};
 use serde_json::{Value, json};
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::runtime::Runtime;
+use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use super::Global;
 use super::client::Client;
@@ -54,18 +55,21 @@ const BATCHES_BEHIND_MAX: u64 = 10;
 
 /// Runs `adsum demo`.
 pub fn run(global: &Global, args: &Args) -> Result<()> {
+    // From here on a key stroke ends it in order, however early it comes: what it starts and makes goes with it.
+    let mut signals = Signals::listen()?;
     let directory = DemoDirectory::of(global, args.keep)?;
-    let shown = serve(global, args, &directory.path).and_then(|()| show_ledger(global, &directory.path));
+    let served = serve(global, args, &directory.path, &mut signals);
+    let shown = served.and_then(|()| show_ledger(global, &directory.path));
     shown.and(directory.end())
 }
 
 /// Runs server and traffic until it is time to stop.
-fn serve(global: &Global, args: &Args, data_dir: &Path) -> Result<()> {
+fn serve(global: &Global, args: &Args, data_dir: &Path, signals: &mut Signals) -> Result<()> {
     let token_file = global.token_file.clone().unwrap_or_else(|| data_dir.join("admin-token"));
     let mut server = Server::start(global, args, data_dir, &token_file)?;
     let played = server.url(&token_file).and_then(|url| {
         let admin = Client::new(&url, Some(&token_file), global.ca_file.as_deref())?;
-        play(args, &admin, &url, &token_file)
+        play(args, &admin, &url, &token_file, signals)
     });
     played.and(server.stop())
 }
@@ -156,14 +160,13 @@ impl Server {
 }
 
 /// Makes the business known, says what to try, and sends until it is time to stop.
-fn play(args: &Args, admin: &Client, url: &str, token_file: &Path) -> Result<()> {
+fn play(args: &Args, admin: &Client, url: &str, token_file: &Path, signals: &mut Signals) -> Result<()> {
     admin.post("/v1/metadata/bulk", "application/x-ndjson", &[], metadata().as_bytes())?.success()?;
     let body = json!({ "name": "the demo's traffic", "role": "collector", "source": "demo" });
     let made = admin.send_json("POST", "/v1/tokens", &body)?;
     let sender = admin.with_token(made["token"].as_str().context("the server made no token")?);
     say(url, &std::fs::read_to_string(token_file)?, token_file)?;
     let stop = AtomicBool::new(false);
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().context("no runtime")?;
     std::thread::scope(|scope| {
         let run = format!("{:x}", clock::now().micros() / 1_000_000);
         let sending = scope.spawn(|| {
@@ -171,7 +174,7 @@ fn play(args: &Args, admin: &Client, url: &str, token_file: &Path) -> Result<()>
             stop.store(true, Ordering::Relaxed);
             sent
         });
-        runtime.block_on(wait(&stop))?;
+        signals.wait(&stop);
         let ended_by_itself = stop.swap(true, Ordering::Relaxed);
         let sent = sending.join().unwrap_or_else(|_| bail!("the traffic's thread panicked"));
         // A key stroke stops the server too, and then a batch may find nobody.
@@ -180,17 +183,35 @@ fn play(args: &Args, admin: &Client, url: &str, token_file: &Path) -> Result<()>
     .context("the traffic broke off")
 }
 
-/// Until somebody says stop.
-async fn wait(stop: &AtomicBool) -> Result<()> {
-    let mut interrupt = signal(SignalKind::interrupt())?;
-    let mut terminate = signal(SignalKind::terminate())?;
-    let mut tick = tokio::time::interval(Duration::from_millis(BATCH_MILLIS));
-    loop {
-        tokio::select! {
-            _ = interrupt.recv() => return Ok(()),
-            _ = terminate.recv() => return Ok(()),
-            _ = tick.tick() => if stop.load(Ordering::Relaxed) { return Ok(()) },
-        }
+/// What the operating system says; a word that nobody waits for yet is kept.
+struct Signals {
+    runtime: Runtime,
+    interrupt: Signal,
+    terminate: Signal,
+}
+
+impl Signals {
+    fn listen() -> Result<Self> {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().context("no runtime")?;
+        let inside = runtime.enter();
+        let (interrupt, terminate) = (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?);
+        drop(inside);
+        Ok(Self { runtime, interrupt, terminate })
+    }
+
+    /// Until somebody says stop.
+    fn wait(&mut self, stop: &AtomicBool) {
+        let Self { runtime, interrupt, terminate } = self;
+        runtime.block_on(async {
+            let mut tick = tokio::time::interval(Duration::from_millis(BATCH_MILLIS));
+            loop {
+                tokio::select! {
+                    _ = interrupt.recv() => return,
+                    _ = terminate.recv() => return,
+                    _ = tick.tick() => if stop.load(Ordering::Relaxed) { return },
+                }
+            }
+        });
     }
 }
 

@@ -12,7 +12,9 @@ use serde_json::{Map, json};
 
 use super::Global;
 use crate::clock;
-use crate::report::{Budget, Complete, Format, Granularity, Query, TimeZone, distinct, metrics_since, plan, render};
+use crate::report::{
+    Budget, Complete, Format, Granularity, Query, TimeZone, add_metrics_since, distinct, plan, render,
+};
 use crate::wire::Make;
 
 /// The arguments of `report`.
@@ -140,9 +142,8 @@ fn local(global: &Global, args: &Args, query: Query) -> Result<()> {
     let complete = (watermark.micros() > i64::MIN).then(|| watermark.to_string());
     meta.insert("completeThrough".to_owned(), json!(complete));
     meta.insert("timeZone".to_owned(), json!(args.tz));
-    let since = metrics_since(catalog, &*view);
-    if !since.is_empty() && !args.distinct_users {
-        meta.insert("metricsSince".to_owned(), json!(since));
+    if !args.distinct_users {
+        add_metrics_since(catalog, &*view, &mut meta);
     }
     out.finish(&meta)?;
     home.close()

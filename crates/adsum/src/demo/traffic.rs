@@ -17,14 +17,15 @@ use super::random::Random;
 const RESENT: u64 = 20;
 /// Minutes late.
 const LATE: u64 = 10;
-/// Of a thousand late ones: beyond the horizon, so that they are quarantined.
-const TOO_LATE: u64 = 150;
 /// Clicks of robots.
 const ROBOTS: u64 = 30;
-/// Lines that are no events.
-const BROKEN: u64 = 3;
-/// In a currency that is not the campaign's.
-const FOREIGN: u64 = 2;
+/// Every so manieth event is beyond the horizon, so that it is quarantined. What is seldom comes by count and not by
+/// chance, so that a short demo shows it too; the first ones come behind the first batch, when there is a watermark.
+const TOO_LATE_EVERY: u64 = 600;
+/// Every so manieth event is in a currency that is not the campaign's.
+const FOREIGN_EVERY: u64 = 500;
+/// Every so manieth line is no event.
+const BROKEN_EVERY: u64 = 330;
 /// Of a thousand impressions, those that are clicked; of clicks, those that convert.
 const CLICKED: u64 = 60;
 const CONVERTED: u64 = 150;
@@ -53,6 +54,9 @@ pub struct Traffic {
     random: Random,
     run: String,
     number: u64,
+    /// Lines and events made up so far.
+    lines: u64,
+    events: u64,
     coming: BinaryHeap<Reverse<Coming>>,
     sent: VecDeque<String>,
 }
@@ -61,7 +65,7 @@ impl Traffic {
     /// Of a seed; `run` begins every id, so that a later run's events are new.
     pub fn new(seed: u64, run: impl Into<String>) -> Self {
         let (coming, sent) = (BinaryHeap::new(), VecDeque::new());
-        Self { random: Random::new(seed), run: run.into(), number: 0, coming, sent }
+        Self { random: Random::new(seed), run: run.into(), number: 0, lines: 0, events: 0, coming, sent }
     }
 
     /// The next `count` lines, sent at `now`.
@@ -76,12 +80,13 @@ impl Traffic {
     }
 
     fn line(&mut self, now: i64) -> String {
+        self.lines += 1;
+        if self.lines.is_multiple_of(BROKEN_EVERY) {
+            return self.broken(now);
+        }
         if self.random.in_thousand(RESENT) && !self.sent.is_empty() {
             let i = self.random.below(self.sent.len() as u64) as usize;
             return self.sent[i].clone();
-        }
-        if self.random.in_thousand(BROKEN) {
-            return self.broken(now);
         }
         let event = if self.random.in_thousand(ROBOTS) {
             self.robot(now)
@@ -105,13 +110,15 @@ impl Traffic {
 
     /// An event of a campaign with what every event has; now and then late, or in a foreign currency.
     fn event(&mut self, event_type: &'static str, campaign: &Campaign, now: i64) -> Map<String, Value> {
+        self.events += 1;
+        let foreign = self.events.is_multiple_of(FOREIGN_EVERY);
         let random = &mut self.random;
         let mut at = now - random.below(400_000) as i64;
-        if random.in_thousand(LATE) {
-            let late = if random.in_thousand(TOO_LATE) { BEYOND_SECONDS } else { 120 + random.below(1_700) as i64 };
-            at -= late * MICROS_PER_SECOND;
+        if self.events.is_multiple_of(TOO_LATE_EVERY) {
+            at -= BEYOND_SECONDS * MICROS_PER_SECOND;
+        } else if random.in_thousand(LATE) {
+            at -= (120 + random.below(1_700) as i64) * MICROS_PER_SECOND;
         }
-        let foreign = random.in_thousand(FOREIGN);
         let (least, more) = campaign.price_micros;
         let price = least + random.below(more);
         let id = self.id("evt");

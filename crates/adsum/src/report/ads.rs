@@ -27,6 +27,7 @@ use super::params::{Filters, Params};
 use super::query::{Planned, Query, add_up, plan};
 use super::refused::{Refused, problem};
 use super::request::{Scope, check_range};
+use super::since::add_metrics_since;
 use super::window::{Granularity, TimeZone};
 use crate::http::{Principal, Problem};
 
@@ -114,12 +115,13 @@ pub async fn aggregated_count(
         })?;
         let mut object = members(&planned.report, &counts, &sums);
         add_ratios(&planned.report, &sums, &mut object);
-        let standing = Standing::now(&snapshot);
+        let mut meta = Standing::now(&snapshot).meta(&planned.query().zone);
+        add_metrics_since(&catalog, &*snapshot.view, &mut meta);
         object.insert("adId".to_owned(), json!(ad));
         add_range(&planned, &mut object);
         object.insert("currencies".to_owned(), json!(by_currency));
         object.insert("revision".to_owned(), json!(revision.to_string()));
-        object.insert("meta".to_owned(), Value::Object(standing.meta(&planned.query().zone)));
+        object.insert("meta".to_owned(), Value::Object(meta));
         Ok(Value::Object(object))
     });
     Ok(json(answer.await?.to_string()))
@@ -267,7 +269,9 @@ pub async fn popular(
         object.insert("ads".to_owned(), rows.collect());
         object.insert("by".to_owned(), json!(by));
         add_range(&planned, &mut object);
-        object.insert("meta".to_owned(), Value::Object(Standing::now(&snapshot).meta(&planned.query().zone)));
+        let mut meta = Standing::now(&snapshot).meta(&planned.query().zone);
+        add_metrics_since(&catalog, &*snapshot.view, &mut meta);
+        object.insert("meta".to_owned(), Value::Object(meta));
         Ok(Value::Object(object))
     });
     Ok(json(answer.await?.to_string()))

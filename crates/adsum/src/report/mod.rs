@@ -29,7 +29,7 @@ pub use people::PeopleTable;
 pub use query::{Budget, Complete, Query, plan};
 pub(crate) use render::csv_text;
 pub use render::{Format, render, write_meta};
-pub use since::metrics_since;
+pub use since::add_metrics_since;
 pub use window::{Granularity, TimeZone};
 
 use std::sync::Arc;

@@ -7,6 +7,7 @@
 use std::collections::BinaryHeap;
 use std::ops::ControlFlow;
 
+use adsum_model::catalog::Catalog;
 use adsum_model::id::Revision;
 use anyhow::Result;
 use serde_json::{Value, json};
@@ -15,6 +16,7 @@ use super::cursor::{Cursor, Order, OrderBy, Place};
 use super::desk::{Desk, PAGE_BUDGET, Standing, blocking};
 use super::query::{Planned, Query, ReportRow};
 use super::render::RowText;
+use super::since::add_metrics_since;
 use super::window::Window;
 use crate::http::Problem;
 use crate::live::Snapshot;
@@ -41,7 +43,8 @@ pub async fn page(desk: &Desk, mut planned: Planned, asked: PageAsked) -> Result
         planned.go_on_from(cursor.place().start());
     }
     let snapshot = desk.snapshot(vec![planned.table()], planned.query().range()).await?;
-    blocking(permit, move || write(&planned, &asked, &snapshot)).await
+    let catalog = desk.service.catalog.clone();
+    blocking(permit, move || write(&catalog, &planned, &asked, &snapshot)).await
 }
 
 /// A row that is kept until the page is whole.
@@ -75,7 +78,7 @@ impl Body<'_> {
     }
 }
 
-fn write(planned: &Planned, asked: &PageAsked, snapshot: &Snapshot) -> Result<Vec<u8>> {
+fn write(catalog: &Catalog, planned: &Planned, asked: &PageAsked, snapshot: &Snapshot) -> Result<Vec<u8>> {
     let standing = Standing::now(snapshot);
     let mut body = Body {
         planned,
@@ -94,6 +97,7 @@ fn write(planned: &Planned, asked: &PageAsked, snapshot: &Snapshot) -> Result<Ve
     let mut meta = standing.meta(&planned.query().zone);
     meta.insert("lateEvents".to_owned(), json!(body.late.map(|(_, late)| late)));
     meta.insert("firstPageRevision".to_owned(), json!(first_revision.to_string()));
+    add_metrics_since(catalog, &*snapshot.view, &mut meta);
     let mut bytes = body.bytes;
     let tail = format!("\n],\"meta\":{},\"nextCursor\":{}}}\n", Value::Object(meta), json!(next));
     bytes.extend_from_slice(tail.as_bytes());

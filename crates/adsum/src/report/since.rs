@@ -9,8 +9,9 @@ use adsum_pipeline::rollup_table;
 use adsum_store::StoreView;
 use serde_json::{Map, Value};
 
-/// By metric that was added to a store with events: the first revision that counts it.
-pub fn metrics_since(catalog: &Catalog, view: &dyn StoreView) -> Map<String, Value> {
+/// Says in an answer's meta, by metric that was added to a store with events, the first revision that counts it; where
+/// there is none it says nothing.
+pub fn add_metrics_since(catalog: &Catalog, view: &dyn StoreView, meta: &mut Map<String, Value>) {
     let tables = &view.committed().tables;
     let mut since = Map::new();
     for (i, column) in catalog.columns().iter().enumerate() {
@@ -20,5 +21,7 @@ pub fn metrics_since(catalog: &Catalog, view: &dyn StoreView) -> Map<String, Val
             since.insert(column.name.clone(), Revision::of_frame(latest.seq).to_string().into());
         }
     }
-    since
+    if !since.is_empty() {
+        meta.insert("metricsSince".to_owned(), since.into());
+    }
 }

@@ -290,7 +290,7 @@ impl Default for CatalogSpec {
                 names(&["campaignId", "adId", "placementId", "country"]),
             ],
             distinct_users: vec![
-                DistinctSpec { by: names(&["adId"]), window_seconds: 300 },
+                DistinctSpec { by: names(&["campaignId", "adId"]), window_seconds: 300 },
                 DistinctSpec { by: names(&["campaignId"]), window_seconds: 3600 },
             ],
             mapping: Vec::new(),

@@ -1,7 +1,7 @@
 //! The demo from outside: what it says, what its traffic comes to, and that nothing stays of it.
 
 use std::io::{BufRead, BufReader, Read};
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, ChildStdout, Command, Stdio};
 
 use serde_json::Value;
 
@@ -71,6 +71,23 @@ fn it_ends_when_it_is_told_to() {
         line.clear();
         assert!(stdout.read_line(&mut line).unwrap() > 0, "the demo ended too early");
     }
+    terminated(&place, child, stdout);
+}
+
+#[test]
+fn told_before_it_has_begun_it_ends_too() {
+    let place = Place::new();
+    let mut child = demo(&place, &[]);
+    let stdout = BufReader::new(child.stdout.take().unwrap());
+    // Its directory is the first thing that there is of it.
+    while std::fs::read_dir(place.path("tmp")).unwrap().count() == 0 {
+        assert_eq!(child.try_wait().unwrap(), None, "the demo ended too early");
+    }
+    terminated(&place, child, stdout);
+}
+
+/// Tells it to end: it shows the ledger and leaves nothing.
+fn terminated(place: &Place, mut child: Child, mut stdout: BufReader<ChildStdout>) {
     assert!(Command::new("kill").arg(child.id().to_string()).status().unwrap().success());
     let mut rest = String::new();
     stdout.read_to_string(&mut rest).unwrap();

@@ -17,4 +17,7 @@ mod reports_live;
 mod reports_refused;
 pub mod server;
 mod shell;
+mod tenants;
+mod terms;
 mod tls;
+mod visible;

@@ -135,12 +135,12 @@ fn http_and_command_line_say_the_same() {
         let cut = |text: &str| -> Vec<String> {
             text.split("\r\n").map(|l| l.rsplit_once(',').map_or(l, |(front, _)| front).to_owned()).collect()
         };
-        let answer = server.request_as(None, "GET", &path, &[("accept", "text/csv")], None);
+        let answer = server.request_as(Some(&server.token), "GET", &path, &[("accept", "text/csv")], None);
         assert_eq!((answer.status, answer.header("content-type")), (200, Some("text/csv; charset=utf-8")));
         assert!(answer.header("adsum-data-revision").unwrap().starts_with("rev_"));
         assert_eq!(cut(&answer.text()), cut(csv), "{path}");
 
-        let url = ["--url", &server.url];
+        let url = ["--url", &server.url, "--token-file", "token"];
         let remote = |format: &str| place.run(&[&question.args()[..], &url, &["--format", format]].concat()).ok();
         assert_eq!(of_no_moment(&rows_of(&remote("ndjson"))), of_no_moment(&want), "{path}");
         assert_eq!(cut(&remote("csv")), cut(csv), "{path}");
@@ -153,12 +153,16 @@ fn http_and_command_line_say_the_same() {
         };
         assert!(want.is_empty() || lines(&remote("table")) == lines(table), "{path}");
     }
-    let last = ["report", "--url", &server.url, "--last", "24h", "--granularity", "day", "--format", "ndjson"];
-    assert_eq!(place.run(&last).ok(), "", "the last day has no events, and its ends are where days begin");
-    place.run(&["report", "--url", &server.url]).fails(1, &["--from", "--last"]);
-    place
-        .run(&["report", "--url", &server.url, "--last", "24h", "--by", "mood"])
-        .fails(1, &["400", "unknown_dimension"]);
+    let remote = ["report", "--url", &server.url, "--token-file", "token"];
+    let last = ["--last", "24h", "--granularity", "day", "--format", "ndjson"];
+    assert_eq!(
+        place.run(&[&remote[..], &last].concat()).ok(),
+        "",
+        "the last day has no events, and its ends are where days begin"
+    );
+    place.run(&remote).fails(1, &["--from", "--last"]);
+    place.run(&[&remote[..], &last, &["--by", "mood"]].concat()).fails(1, &["400", "unknown_dimension"]);
+    place.run(&[&remote[..3], &last].concat()).fails(1, &["401", "token_missing"]);
     place.run(&["report"]).fails(1, &["in use by another adsum process", "--url"]);
     assert_eq!(server.stop(), Some(0));
 }
@@ -255,12 +259,13 @@ fn a_reader_that_leaves_a_stream_holds_up_nobody() {
     // More than may run at a time.
     for _ in 0..8 {
         let mut socket = std::net::TcpStream::connect(server.address()).unwrap();
-        write!(socket, "GET {path} HTTP/1.1\r\nHost: x\r\nAccept: text/csv\r\n\r\n").unwrap();
+        let token = format!("Authorization: Bearer {}\r\n", server.token);
+        write!(socket, "GET {path} HTTP/1.1\r\nHost: x\r\nAccept: text/csv\r\n{token}\r\n").unwrap();
         let mut head = [0; 64];
         socket.read_exact(&mut head).unwrap();
         assert!(head.starts_with(b"HTTP/1.1 200"));
     }
-    let whole = server.request_as(None, "GET", path, &[("accept", "text/csv")], None);
+    let whole = server.request_as(Some(&server.token), "GET", path, &[("accept", "text/csv")], None);
     assert_eq!(whole.text().split_terminator("\r\n").count(), 20_001);
     assert_eq!(server.stop(), Some(0));
 }
@@ -303,7 +308,7 @@ fn arrow_holds_what_json_holds() {
     let path = "/v1/reports?granularity=minute&dimensions=campaignId,country&from=2026-03-28&to=2026-03-31";
     let rows = pages(&server, path, 10_000);
     let accept = [("accept", "application/vnd.apache.arrow.stream")];
-    let answer = server.request_as(None, "GET", path, &accept, None);
+    let answer = server.request_as(Some(&server.token), "GET", path, &accept, None);
     assert_eq!(answer.header("content-type"), Some(accept[0].1));
     let mut at = 0;
     for batch in StreamReader::try_new(answer.body.as_slice(), None).unwrap() {
@@ -334,7 +339,7 @@ fn a_cell_is_never_a_formula() {
     place.import(&["events.ndjson"]);
     let server = Server::start(&place, &[]);
     let path = "/v1/reports?from=2026-11-20&to=2026-11-21";
-    let answer = server.request_as(None, "GET", path, &[("accept", "text/csv")], None);
+    let answer = server.request_as(Some(&server.token), "GET", path, &[("accept", "text/csv")], None);
     let text = answer.text();
     for cell in
         ["\"'=cmd|' /C calc'!A0\"", "\"'+1\"", "\"'-1\"", "\"'@sum\"", "\"plain, with a comma\"", "\"say \"\"x\"\"\""]

@@ -153,7 +153,7 @@ fn the_stream_tells_what_happens_and_ends_with_the_service() {
     let server = Server::start(&place, &["--config", "euro.toml"]);
     let (status, mut lines) = watch(&server);
     assert!(status.contains("200"), "{status}");
-    let mut tail = (place.command(&["tail", "--url", &server.url, "--format", "ndjson"]))
+    let mut tail = (place.command(&["tail", "--url", &server.url, "--token-file", "token", "--format", "ndjson"]))
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
         .spawn()

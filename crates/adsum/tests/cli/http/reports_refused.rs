@@ -121,7 +121,13 @@ fn streams_and_media_types() {
     let place = place();
     let server = Server::start(&place, &["--config", "euro.toml"]);
     let ask = |accept: &str, more: &str| {
-        server.request_as(None, "GET", &format!("/v1/reports?{RANGE}{more}"), &[("accept", accept)], None)
+        server.request_as(
+            Some(&server.token),
+            "GET",
+            &format!("/v1/reports?{RANGE}{more}"),
+            &[("accept", accept)],
+            None,
+        )
     };
     for (accept, want) in [
         ("*/*", "application/json"),

@@ -212,6 +212,12 @@ impl Target {
         self.request("PUT", path, Some(("application/json", body.to_string().as_bytes())))
     }
 
+    /// A new token of a role, for a source of that name; of one advertiser or of all.
+    pub fn new_token(&self, role: &str, advertiser: Option<&str>) -> String {
+        let body = serde_json::json!({"role": role, "source": role, "advertiser": advertiser});
+        self.post("/v1/tokens", &body).expect(201)["token"].as_str().unwrap().to_owned()
+    }
+
     /// The address without the scheme, for raw sockets.
     pub fn address(&self) -> &str {
         self.url.trim_start_matches("http://")

@@ -278,13 +278,14 @@ fn the_log_holds_requests_and_no_token() {
             }
         }
         let token = server.token.clone();
+        let id = server.get("/v1/tokens").expect(200)["items"][0]["id"].to_string();
         assert_eq!(server.stop(), Some(0));
         let log = std::fs::read_to_string(place.path("server.log")).unwrap();
         for secret in [&token, &canary, &canary[6..], "other-canary"] {
             assert!(!log.contains(secret), "{log}");
         }
         let requests: Vec<&str> = log.lines().filter(|line| line.contains("adsum::access")).collect();
-        assert_eq!(requests.len(), 16, "{log}");
+        assert_eq!(requests.len(), 17, "{log}");
         if format == "json" {
             for line in log.lines() {
                 let line: serde_json::Value = serde_json::from_str(line).unwrap();
@@ -292,7 +293,7 @@ fn the_log_holds_requests_and_no_token() {
             }
             let first: serde_json::Value = serde_json::from_str(requests[0]).unwrap();
             let fields = ["status", "route", "method", "token_id", "peer"].map(|name| first[name].to_string());
-            assert_eq!(fields, ["200", "\"/metrics\"", "\"GET\"", "\"tk_bootstrap\"", "\"127.0.0.1\""], "{first}");
+            assert_eq!(fields, ["200", "\"/metrics\"", "\"GET\"", &id, "\"127.0.0.1\""], "{first}");
         }
     }
 }
