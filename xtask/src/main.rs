@@ -1,4 +1,4 @@
-//! `cargo xtask`: the tasks of the repository. `sample` and `test` are the two commands of the README, `tidy` the rules of STYLE.md
+//! `cargo xtask`: the tasks of the repository. `demo` and `test` are the two commands of the README, `tidy` the rules of STYLE.md
 //! that can be checked by reading.
 //!
 //! Invariant: a task that finds anything wrong ends with exit code 1; wrong usage ends with 2. Not here: what ships.
@@ -9,8 +9,9 @@
     reason = "a program for developers talks to a terminal, reads plain files and times its steps"
 )]
 
+mod demo;
+mod picture;
 mod prove;
-mod sample;
 mod test;
 mod tidy;
 
@@ -20,10 +21,11 @@ use std::process::ExitCode;
 const USAGE: &str = "usage: cargo xtask <task>
 
 tasks:
-  sample builds adsum, imports the committed sample and reports it
-  test   every gate, then every test; ends with `N passed, M failed`
-  prove  the proofs at full figure, all or by name; writes docs/proofs.md
-  tidy   the rules of STYLE.md that can be checked by reading";
+  demo     builds adsum and runs `adsum demo`; what stands behind `--` goes to it
+  test     every gate, then every test; ends with `N passed, M failed`
+  prove    the proofs at full figure, all or by name; writes docs/proofs.md
+  picture  docs/terminal.svg, from what `adsum demo` draws
+  tidy     the rules of STYLE.md that can be checked by reading";
 
 fn main() -> ExitCode {
     let task: Vec<String> = std::env::args().skip(1).collect();
@@ -33,7 +35,9 @@ fn main() -> ExitCode {
     };
     let task: Vec<&str> = task.iter().map(String::as_str).collect();
     let clean = match task.as_slice() {
-        ["sample"] => sample::run(&root),
+        ["demo"] => demo::run(&root, &[]),
+        ["demo", "--", arguments @ ..] => demo::run(&root, arguments),
+        ["picture"] => picture::run(&root),
         ["test"] => test::run(&root),
         ["prove", names @ ..] => prove::run(&root, names),
         ["tidy"] => tidy::run(&root),

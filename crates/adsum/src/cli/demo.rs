@@ -1,25 +1,32 @@
 //! `adsum demo`: a server with made-up traffic, so that there is something to look at within a minute.
 //!
-//! The server is the same program as a process of its own, and the traffic goes to it over HTTP. Invariant: what the
-//! demo made goes with it, unless it is kept; its ledger is shown at the end.
+//! The server is the same program as a process of its own, and the traffic goes to it over HTTP; what is shown while it
+//! runs is what the server answers. Invariant: what the demo made goes with it, unless it is kept; its ledger is shown
+//! at the end, read from what the server left.
 
 #![allow(clippy::disallowed_methods, reason = "the demo's directory and the token's file are the demo's own")]
 
-use std::io::{self, BufRead, BufReader, Write};
+mod numbers;
+mod screen;
+mod server;
+
+use std::io::{self, IsTerminal, Write};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use adsum_model::ledger::LedgerColumn;
 use adsum_model::time::EventTime;
 use adsum_pipeline::LEDGER;
 use adsum_store::AggregateStore;
 use anyhow::{Context, Result, bail};
-use serde_json::{Value, json};
-use tokio::runtime::Runtime;
+use serde_json::json;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
+use self::numbers::Numbers;
+use self::screen::{Paint, Screen};
+use self::server::Server;
 use super::Global;
 use super::client::Client;
 use crate::clock::{self, Moment};
@@ -46,30 +53,37 @@ pub struct Args {
     /// Keep the data directory that the demo made.
     #[arg(long)]
     keep: bool,
+    /// Show no numbers while it runs.
+    #[arg(long)]
+    quiet: bool,
 }
 
 /// How often a batch is sent, in milliseconds.
 const BATCH_MILLIS: u64 = 100;
 /// How many batches may be made up for at once, when the server was slow.
 const BATCHES_BEHIND_MAX: u64 = 10;
+/// How often the numbers are shown: drawn again on a terminal, and one line after the other elsewhere.
+const SCREEN_MILLIS: u64 = 1_000;
+const LINE_MILLIS: u64 = 5_000;
+/// How long the last numbers wait until everything that was sent is folded.
+const LAST_MILLIS_MAX: u64 = 2_000;
 
 /// Runs `adsum demo`.
 pub fn run(global: &Global, args: &Args) -> Result<()> {
-    // From here on a key stroke ends it in order, however early it comes: what it starts and makes goes with it.
-    let mut signals = Signals::listen()?;
+    // From here on a word to stop ends it in order, however early it comes: what it makes and starts goes with it.
+    let mut word = Word::listen()?;
     let directory = DemoDirectory::of(global, args.keep)?;
-    let served = serve(global, args, &directory.path, &mut signals);
-    let shown = served.and_then(|()| show_ledger(global, &directory.path));
+    let shown = serve(global, args, &directory.path, &mut word).and_then(|()| show_ledger(global, &directory.path));
     shown.and(directory.end())
 }
 
 /// Runs server and traffic until it is time to stop.
-fn serve(global: &Global, args: &Args, data_dir: &Path, signals: &mut Signals) -> Result<()> {
+fn serve(global: &Global, args: &Args, data_dir: &Path, word: &mut Word) -> Result<()> {
     let token_file = global.token_file.clone().unwrap_or_else(|| data_dir.join("admin-token"));
     let mut server = Server::start(global, args, data_dir, &token_file)?;
     let played = server.url(&token_file).and_then(|url| {
         let admin = Client::new(&url, Some(&token_file), global.ca_file.as_deref())?;
-        play(args, &admin, &url, &token_file, signals)
+        play(global, args, &admin, &url, &token_file, word)
     });
     played.and(server.stop())
 }
@@ -95,77 +109,27 @@ impl DemoDirectory {
     fn end(self) -> Result<()> {
         if self.goes {
             std::fs::remove_dir_all(&self.path).with_context(|| format!("cannot remove {}", self.path.display()))?;
+            writeln!(io::stderr(), "adsum: the data was in {} and is removed; --keep keeps it", self.path.display())?;
         } else {
-            writeln!(io::stderr(), "adsum: the demo's data is in {}", self.path.display())?;
+            writeln!(io::stderr(), "adsum: the data is in {}", self.path.display())?;
         }
         Ok(())
     }
 }
 
-/// The server's process.
-struct Server {
-    child: Child,
-    stdout: BufReader<std::process::ChildStdout>,
-}
-
-impl Server {
-    fn start(global: &Global, args: &Args, data_dir: &Path, token_file: &Path) -> Result<Self> {
-        let program = std::env::current_exe().context("the demo does not find its own program")?;
-        let mut command = Command::new(program);
-        command.arg("serve").arg("--listen").arg(args.listen.to_string());
-        command.arg("--data-dir").arg(data_dir).arg("--token-file").arg(token_file);
-        if let Some(config) = &global.config {
-            command.arg("--config").arg(config);
-        }
-        if let Some(workers) = global.workers {
-            command.arg("--workers").arg(workers.to_string());
-        }
-        // The server's own words would bury what is to be tried.
-        if std::env::var_os("ADSUM_LOG").is_none() {
-            command.env("ADSUM_LOG", "warn");
-        }
-        let mut child =
-            command.stdin(Stdio::null()).stdout(Stdio::piped()).spawn().context("the server does not start")?;
-        let stdout = BufReader::new(child.stdout.take().context("the server has no output")?);
-        Ok(Self { child, stdout })
-    }
-
-    /// Where it listens, once it does.
-    fn url(&mut self, token_file: &Path) -> Result<String> {
-        let mut line = String::new();
-        self.stdout.read_line(&mut line)?;
-        let url = line.trim().rsplit(' ').next().unwrap_or_default();
-        if !url.starts_with("http") {
-            bail!("the server did not start; what it said stands above");
-        }
-        if !token_file.exists() {
-            bail!("the server made no token in {}", token_file.display());
-        }
-        Ok(url.to_owned())
-    }
-
-    /// Tells it to stop, and waits until it has.
-    fn stop(mut self) -> Result<()> {
-        if self.child.try_wait()?.is_none() {
-            let pid = rustix::process::Pid::from_child(&self.child);
-            // It may have ended meanwhile, by the same key stroke.
-            let _ = rustix::process::kill_process(pid, rustix::process::Signal::TERM);
-        }
-        let status = self.child.wait()?;
-        if !status.success() {
-            bail!("the server ended with {status}");
-        }
-        Ok(())
-    }
-}
-
-/// Makes the business known, says what to try, and sends until it is time to stop.
-fn play(args: &Args, admin: &Client, url: &str, token_file: &Path, signals: &mut Signals) -> Result<()> {
+/// Makes the business known, says what to try, sends and shows until it is time to stop.
+fn play(global: &Global, args: &Args, admin: &Client, url: &str, token_file: &Path, word: &mut Word) -> Result<()> {
     admin.post("/v1/metadata/bulk", "application/x-ndjson", &[], metadata().as_bytes())?.success()?;
     let body = json!({ "name": "the demo's traffic", "role": "collector", "source": "demo" });
     let made = admin.send_json("POST", "/v1/tokens", &body)?;
     let sender = admin.with_token(made["token"].as_str().context("the server made no token")?);
-    say(url, &std::fs::read_to_string(token_file)?, token_file)?;
+    let as_json = global.format(Format::Table) != Format::Table;
+    let token = std::fs::read_to_string(token_file)?;
+    if as_json {
+        writeln!(io::stdout(), "{}", json!({ "url": url, "token": token.trim(), "tokenFile": token_file }))?;
+    } else {
+        say(url, token.trim(), token_file)?;
+    }
     let stop = AtomicBool::new(false);
     std::thread::scope(|scope| {
         let run = format!("{:x}", clock::now().micros() / 1_000_000);
@@ -174,41 +138,92 @@ fn play(args: &Args, admin: &Client, url: &str, token_file: &Path, signals: &mut
             stop.store(true, Ordering::Relaxed);
             sent
         });
-        signals.wait(&stop);
-        let ended_by_itself = stop.swap(true, Ordering::Relaxed);
-        let sent = sending.join().unwrap_or_else(|_| bail!("the traffic's thread panicked"));
-        // A key stroke stops the server too, and then a batch may find nobody.
-        if ended_by_itself { sent } else { Ok(()) }
+        let showing = scope.spawn(|| {
+            let shown = show(args, admin, as_json, &stop);
+            stop.fetch_or(shown.is_err(), Ordering::Relaxed);
+            shown
+        });
+        word.wait(&stop);
+        stop.store(true, Ordering::Relaxed);
+        let sent = sending.join().unwrap_or_else(|_| bail!("its thread panicked")).context("the traffic broke off");
+        let shown = showing.join().unwrap_or_else(|_| bail!("the thread that shows the numbers panicked"));
+        sent.and(shown)
     })
-    .context("the traffic broke off")
 }
 
-/// What the operating system says; a word that nobody waits for yet is kept.
-struct Signals {
-    runtime: Runtime,
-    interrupt: Signal,
-    terminate: Signal,
+/// Shows the numbers until the traffic has ended, and once more behind it.
+fn show(args: &Args, admin: &Client, as_json: bool, stop: &AtomicBool) -> Result<()> {
+    if args.quiet {
+        return Ok(());
+    }
+    let on_terminal = !as_json && io::stdout().is_terminal();
+    let every_millis = if on_terminal { SCREEN_MILLIS } else { LINE_MILLIS };
+    let paint = Paint::of(on_terminal);
+    let mut screen = Screen::default();
+    let began = Moment::now();
+    // A screen is there at once; a line of noughts would tell nothing.
+    let mut next_millis = if on_terminal { 0 } else { every_millis };
+    loop {
+        while began.elapsed_micros() / 1000 < next_millis && !stop.load(Ordering::Relaxed) {
+            std::thread::sleep(Duration::from_millis(BATCH_MILLIS));
+        }
+        let last = stop.load(Ordering::Relaxed);
+        if last {
+            wait_until_folded(admin)?;
+        }
+        match Numbers::ask(admin, began.elapsed_micros() / 1_000_000) {
+            Ok(numbers) if on_terminal => screen.draw(&numbers.screen(paint, args.rate))?,
+            Ok(numbers) if as_json => writeln!(io::stdout(), "{}", numbers.json())?,
+            Ok(numbers) => writeln!(io::stdout(), "{}", numbers.line())?,
+            Err(error) if last => return Err(error),
+            // A server that is only busy answers the next time; the traffic tells of one that is gone.
+            Err(_) => {}
+        }
+        if last {
+            return Ok(());
+        }
+        next_millis = (began.elapsed_micros() / 1000 / every_millis + 1) * every_millis;
+    }
 }
 
-impl Signals {
+/// What was acknowledged is durable, and some milliseconds later folded.
+fn wait_until_folded(admin: &Client) -> Result<()> {
+    let began = Moment::now();
+    while admin.get_json("/v1/pipeline")?["log"]["framesBehind"] != 0 && began.elapsed_micros() / 1000 < LAST_MILLIS_MAX
+    {
+        std::thread::sleep(Duration::from_millis(BATCH_MILLIS));
+    }
+    Ok(())
+}
+
+/// The word to stop: a key stroke, a signal, a terminal that goes away.
+struct Word {
+    runtime: tokio::runtime::Runtime,
+    signals: [Signal; 3],
+}
+
+impl Word {
+    /// Listens from now on, so that a word that comes early is not lost.
     fn listen() -> Result<Self> {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().context("no runtime")?;
-        let inside = runtime.enter();
-        let (interrupt, terminate) = (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?);
-        drop(inside);
-        Ok(Self { runtime, interrupt, terminate })
+        let entered = runtime.enter();
+        let [interrupt, terminate, hangup] =
+            [SignalKind::interrupt(), SignalKind::terminate(), SignalKind::hangup()].map(signal);
+        drop(entered);
+        Ok(Self { runtime, signals: [interrupt?, terminate?, hangup?] })
     }
 
-    /// Until somebody says stop.
+    /// Until somebody says it, or `stop` is set.
     fn wait(&mut self, stop: &AtomicBool) {
-        let Self { runtime, interrupt, terminate } = self;
-        runtime.block_on(async {
+        let [interrupt, terminate, hangup] = &mut self.signals;
+        self.runtime.block_on(async {
             let mut tick = tokio::time::interval(Duration::from_millis(BATCH_MILLIS));
-            loop {
+            while !stop.load(Ordering::Relaxed) {
                 tokio::select! {
-                    _ = interrupt.recv() => return,
-                    _ = terminate.recv() => return,
-                    _ = tick.tick() => if stop.load(Ordering::Relaxed) { return },
+                    _ = interrupt.recv() => break,
+                    _ = terminate.recv() => break,
+                    _ = hangup.recv() => break,
+                    _ = tick.tick() => {}
                 }
             }
         });
@@ -251,24 +266,49 @@ fn send(args: &Args, client: &Client, mut traffic: Traffic, stop: &AtomicBool) -
     Ok(())
 }
 
+/// What there is, and what to paste into another terminal.
 fn say(url: &str, token: &str, token_file: &Path) -> Result<()> {
-    let token = token.trim();
-    let file = token_file.display();
+    let paint = Paint::of(io::stdout().is_terminal());
+    let (program, file) = (quoted(&program()), quoted(&token_file.display().to_string()));
     let at = EventTime::from_micros(clock::now().micros());
     writeln!(
         io::stdout(),
-        "adsum demo on {url}\n\
-         token: {token}\n\n\
-         Send an event, and send it again:\n\
-         \x20 curl -s {url}/v1/events/collect -H 'Authorization: Bearer {token}' -H 'Content-Type: application/json' \\\n\
-         \x20   -d '{{\"events\":[{{\"eventId\":\"my_1\",\"eventType\":\"click\",\"occurredAt\":\"{at}\",\"adId\":\"ad_boots_wide\"}}]}}'\n\
-         Ask for the numbers:\n\
-         \x20 adsum report --url {url} --token-file {file} --last 1h --granularity minute\n\
-         Watch them come in:\n\
-         \x20 adsum tail --url {url} --token-file {file}"
+        "{}\n\n  address  {url}\n  token    {token}\n\n\
+         {}\n\
+         curl -s {url}/v1/events/collect -H 'Authorization: Bearer {token}' \\\n\
+         \x20 -H 'Content-Type: application/json' -d '{{\"events\":[{{\"eventId\":\"my_1\",\"eventType\":\"click\",\n\
+         \x20 \"occurredAt\":\"{at}\",\"adId\":\"ad_boots_wide\",\"priceMicros\":210000}}]}}'\n\n\
+         {}\n\
+         {program} report --url {url} --token-file {file} --last 1h --by campaignId\n\n\
+         {}\n\
+         {program} tail --url {url} --token-file {file}\n",
+        paint.bold("adsum demo: a server with made-up traffic"),
+        paint.dim("# send an event; sent again, it is a duplicate: received grows, counted does not"),
+        paint.dim("# the numbers, by hour and campaign"),
+        paint.dim("# what comes in, by source; yours is admin"),
     )?;
     Ok(())
 }
+
+/// This program as it was called.
+fn program() -> String {
+    std::env::args_os().next().map_or_else(|| "adsum".to_owned(), |name| name.to_string_lossy().into_owned())
+}
+
+/// A word of a shell's line.
+fn quoted(text: &str) -> String {
+    let plain = text.bytes().all(|b| b.is_ascii_alphanumeric() || b"/._-+:@%".contains(&b));
+    if plain { text.to_owned() } else { format!("'{}'", text.replace('\'', "'\\''")) }
+}
+
+/// The ledger's columns that add up.
+const EQUATION: [LedgerColumn; 5] = [
+    LedgerColumn::Received,
+    LedgerColumn::Rejected,
+    LedgerColumn::Counted,
+    LedgerColumn::Duplicates,
+    LedgerColumn::Quarantined,
+];
 
 /// What became of everything, once the server has ended.
 fn show_ledger(global: &Global, data_dir: &Path) -> Result<()> {
@@ -278,16 +318,38 @@ fn show_ledger(global: &Global, data_dir: &Path) -> Result<()> {
     home.close()?;
     let mut out = io::stdout().lock();
     if global.format(Format::Table) == Format::Table {
-        writeln!(out)?;
-        ledger.lines().iter().try_for_each(|line| writeln!(out, "{line}"))?;
-        writeln!(out, "{}", ledger.verdict())?;
+        let mut table = comfy_table::Table::new();
+        table.load_style(comfy_table::presets::UTF8_HORIZONTAL_ONLY);
+        table.set_header(["source"].into_iter().chain(EQUATION.map(LedgerColumn::name)));
+        for (source, counts) in ledger.sources.iter().filter(|(_, c)| c.get(LedgerColumn::Received) > 0) {
+            let figures = EQUATION.map(|column| counts.get(column).to_string());
+            table.add_row([source.clone()].into_iter().chain(figures));
+        }
+        let equation = "received = rejected + counted + duplicates + quarantined";
+        writeln!(out, "\n{table}\n{equation}: {}", ledger.verdict())?;
     } else {
-        let answer: Value = json!({ "ledger": ledger.json(), "problems": ledger.problems });
-        writeln!(out, "{answer}")?;
+        writeln!(out, "{}", json!({ "ledger": ledger.json(), "problems": ledger.problems }))?;
     }
     if ledger.problems.is_empty() {
         Ok(())
     } else {
         bail!("the ledger does not balance: {}", ledger.problems.join("; "))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn words_of_a_shell() {
+        for (text, want) in [
+            ("target/fast/adsum", "target/fast/adsum"),
+            ("my files/adsum", "'my files/adsum'"),
+            ("it's", "'it'\\''s'"),
+            ("$HOME", "'$HOME'"),
+        ] {
+            assert_eq!(quoted(text), want);
+        }
     }
 }
