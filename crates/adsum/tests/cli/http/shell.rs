@@ -260,7 +260,7 @@ fn what_no_server_can_work_with_is_named() {
     for token in ["", "adsum_", "secret", &format!("adsum_{}", "g".repeat(64))] {
         let place = Place::new();
         place.write("token", token);
-        place.run(&["serve", "--listen", "127.0.0.1:0", "--token-file", "token"]).fails(1, &["token", "hex"]);
+        place.run(&["serve", "--listen", "127.0.0.1:0", "--token-file", "token"]).fails(1, &["token", "visible ASCII"]);
     }
 }
 
