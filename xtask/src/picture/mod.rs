@@ -20,7 +20,7 @@ use terminal::Terminal;
 /// Where the picture is.
 const PICTURE: &str = "docs/terminal.svg";
 /// What is run, and what the reader types for it.
-const ARGUMENTS: [&str; 8] = ["demo", "--seconds", "30", "--rate", "500", "--seed", "7", "--listen=127.0.0.1:0"];
+const ARGUMENTS: [&str; 6] = ["demo", "--seconds", "30", "--rate", "500", "--listen=127.0.0.1:0"];
 const TYPED: &str = "$ cargo xtask demo -- --seconds 30 --rate 500";
 const SIZE: Winsize = Winsize { ws_row: 50, ws_col: 100, ws_xpixel: 0, ws_ypixel: 0 };
 /// How the line begins behind which the last screen is: the last of the commands to paste.

@@ -29,7 +29,7 @@ const BELOW_TESTS: &[(&str, &[&str])] = &[
 
 const BINARY: &str = "crates/adsum/src/";
 const WIRE: &str = "crates/adsum/src/wire.rs";
-const ROLES: [&str; 6] = ["collect", "process", "archive", "reconcile", "report", "import"];
+const ROLES: [&str; 8] = ["collect", "process", "archive", "reconcile", "report", "import", "metadata", "operate"];
 const CONCRETE: [&str; 5] = ["EmbeddedLog", "EmbeddedStore", "RealDisk", "MemoryLog", "MemoryStore"];
 
 pub fn crates(tree: &Tree) -> Vec<Finding> {

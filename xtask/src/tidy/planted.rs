@@ -148,6 +148,8 @@ const CASES: &[Planted] = &[
             ),
             ("crates/adsum/src/report/import.rs", "//! A doc.\nuse super::import::W;\n"),
             ("crates/adsum/src/archive.rs", "//! A doc.\nfn a() { crate :: reconcile :: go(); }\n// crate::import\n"),
+            ("crates/adsum/src/metadata/api.rs", "//! A doc.\nuse crate::http;\nuse crate::operate::clock;\n"),
+            ("crates/adsum/src/operate/clock.rs", "//! A doc.\nuse super::backups;\nuse crate::metadata::State;\n"),
             ("crates/adsum/src/cli/mod.rs", "//! A doc.\nuse crate::import;\n"),
         ],
         found: &[
@@ -155,6 +157,8 @@ const CASES: &[Planted] = &[
             ("roles-apart", "crates/adsum/src/import/run.rs", 3),
             ("roles-apart", "crates/adsum/src/import/run.rs", 4),
             ("roles-apart", "crates/adsum/src/import/run.rs", 5),
+            ("roles-apart", "crates/adsum/src/metadata/api.rs", 3),
+            ("roles-apart", "crates/adsum/src/operate/clock.rs", 3),
             ("roles-apart", "crates/adsum/src/report/mod.rs", 4),
             ("roles-apart", "crates/adsum/src/report/mod.rs", 7),
         ],

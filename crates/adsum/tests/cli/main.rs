@@ -18,6 +18,7 @@ mod http;
 mod kills;
 mod new_dimension;
 mod open_bandit;
+mod pages;
 mod place;
 mod rollups;
 mod sample;
