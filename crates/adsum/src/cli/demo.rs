@@ -1,7 +1,8 @@
 //! `adsum demo`: a server with made-up traffic, so that there is something to look at within a minute.
 //!
 //! The server is the same program as a process of its own, and the traffic goes to it over HTTP. Invariant: what the
-//! demo made goes with it, unless it is kept; its ledger is shown at the end.
+//! demo made goes with it, unless it is kept; its ledger is shown at the end. The server ends with the demo, also with
+//! one that is killed.
 
 #![allow(clippy::disallowed_methods, reason = "the demo's directory and the token's file are the demo's own")]
 
@@ -120,6 +121,7 @@ impl Server {
         if std::env::var_os("ADSUM_LOG").is_none() {
             command.env("ADSUM_LOG", "warn");
         }
+        end_with_us(&mut command);
         let mut child =
             command.stdin(Stdio::null()).stdout(Stdio::piped()).spawn().context("the server does not start")?;
         let stdout = BufReader::new(child.stdout.take().context("the server has no output")?);
@@ -154,6 +156,26 @@ impl Server {
         Ok(())
     }
 }
+
+/// Has the system stop the server when the demo is gone, which can say nothing any more if it was killed. It is this
+/// thread that counts as the parent: the one that stays until the end.
+#[cfg(target_os = "linux")]
+fn end_with_us(command: &mut Command) {
+    use rustix::process::{Signal, getpid, getppid, set_parent_process_death_signal};
+
+    let demo = getpid();
+    let tie = move || {
+        set_parent_process_death_signal(Some(Signal::TERM))?;
+        // It may have been killed before.
+        if getppid() == Some(demo) { Ok(()) } else { Err(io::ErrorKind::BrokenPipe.into()) }
+    };
+    // SAFETY: between fork and exec only system calls are made; nothing is allocated and no lock is taken.
+    unsafe { std::os::unix::process::CommandExt::pre_exec(command, tie) };
+}
+
+/// Elsewhere there is no such word: the server of a demo that was killed is stopped by hand.
+#[cfg(not(target_os = "linux"))]
+fn end_with_us(_: &mut Command) {}
 
 /// Makes the business known, says what to try, and sends until it is time to stop.
 fn play(args: &Args, admin: &Client, url: &str, token_file: &Path) -> Result<()> {

@@ -2,6 +2,7 @@
 
 use std::io::{BufRead, BufReader, Read};
 use std::process::{Child, Command, Stdio};
+use std::time::Duration;
 
 use serde_json::Value;
 
@@ -77,4 +78,30 @@ fn it_ends_when_it_is_told_to() {
     assert_eq!(child.wait().unwrap().code(), Some(0));
     assert!(rest.contains("\"problems\":[]"), "{rest}");
     assert_eq!(std::fs::read_dir(place.path("tmp")).unwrap().count(), 0);
+}
+
+#[test]
+fn its_server_ends_with_it_when_it_is_killed() {
+    let place = Place::new();
+    let mut child = demo(&place, &["--data-dir", "data"]);
+    let mut stdout = BufReader::new(child.stdout.take().unwrap());
+    let mut line = String::new();
+    while !line.contains("adsum tail") {
+        line.clear();
+        assert!(stdout.read_line(&mut line).unwrap() > 0, "the demo ended too early");
+    }
+    let lock = std::fs::File::open(place.path("data/lock")).unwrap();
+    assert!(lock.try_lock().is_err(), "the server has the directory");
+    child.kill().unwrap();
+    child.wait().unwrap();
+    // The lock is free when the server is gone, which finishes what it has first.
+    for _ in 0..600 {
+        if lock.try_lock().is_ok() {
+            lock.unlock().unwrap();
+            place.doctor(&[]);
+            return;
+        }
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    panic!("the server goes on without its demo");
 }
