@@ -3,6 +3,7 @@
 //! The way of one event: `import` reads lines -> model's decoder -> the log, durable -> pipeline -> store -> `report`.
 //! Invariant: data goes to standard output, everything else to standard error. Exit 0 ok, 1 failed, 2 usage.
 
+mod act;
 mod backup;
 mod catalog_doc;
 mod cli;

@@ -113,6 +113,7 @@ impl CampaignSpec {
 }
 
 /// A campaign of the table. Most have one version, which then costs no second look-up.
+#[derive(Clone)]
 struct Campaign {
     currency: Symbol,
     first: CampaignVersion,
@@ -143,6 +144,7 @@ impl Campaign {
 }
 
 /// The table of campaigns.
+#[derive(Clone)]
 pub struct Campaigns {
     campaigns: HashMap<Symbol, Campaign>,
     ads: HashMap<Symbol, Symbol>,
@@ -173,6 +175,16 @@ impl Campaigns {
             }
         }
         Ok(table)
+    }
+
+    /// Puts a campaign with its history, in place of the one with its id. The ads of `spec` are not looked at.
+    pub fn put(&mut self, spec: &CampaignSpec, symbols: &Symbols) {
+        self.campaigns.insert(symbols.intern(spec.id.as_bytes()), Campaign::of(spec, symbols));
+    }
+
+    /// Puts an ad into a campaign, out of the one that it was in.
+    pub fn put_ad(&mut self, ad: &str, campaign: &str, symbols: &Symbols) {
+        self.ads.insert(symbols.intern(ad.as_bytes()), symbols.intern(campaign.as_bytes()));
     }
 
     /// The campaign of an ad.

@@ -2,7 +2,8 @@
 //!
 //! The server is the same program as a process of its own, and the traffic goes to it over HTTP; what is shown while it
 //! runs is what the server answers. Invariant: what the demo made goes with it, unless it is kept; its ledger is shown
-//! at the end, read from what the server left.
+//! at the end, read from what the server left. The server ends with the demo, also with one that is
+//! killed.
 
 #![allow(clippy::disallowed_methods, reason = "the demo's directory and the token's file are the demo's own")]
 

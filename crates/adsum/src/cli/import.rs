@@ -41,12 +41,12 @@ const FRAME_BYTES: usize = 16 << 20;
 const SENT_BYTES: usize = 4 << 20;
 /// The name of the source, if none is given.
 const SOURCE: &str = "import";
-/// How often a chunk is sent again to a server that is too busy.
-const TRIES_MAX: usize = 30;
-/// How long is waited between two tries where the server does not say, in seconds.
-const PAUSE_SECONDS: u64 = 1;
-/// The longest pause that is taken on a server's word, in seconds.
-const PAUSE_SECONDS_MAX: u64 = 30;
+/// How often a server that is too busy is asked.
+const TRIES_MAX: u32 = 12;
+/// How long is waited before the second try, in milliseconds; twice as long before each other one, or as the server says.
+const PAUSE_MILLIS_MIN: u64 = 500;
+/// The longest pause, also on a server's word, in milliseconds.
+const PAUSE_MILLIS_MAX: u64 = 30_000;
 
 /// Runs `adsum import`.
 pub fn run(global: &Global, args: Args) -> Result<()> {
@@ -129,7 +129,7 @@ fn send(
         })
         .collect();
     let begin = json!({ "source": source, "files": told, "mayBeLive": may_be_live });
-    let begun = client.send_json("POST", "/v1/imports", &begin)?;
+    let begun = post_json(client, "/v1/imports", &begin)?;
     if begun["liveSource"] == true {
         writeln!(io::stderr(), "adsum: {source} sends live events too: each key is looked up in the raw events")?;
     }
@@ -151,7 +151,7 @@ fn send(
                 let (path, _, _) = file.identity();
                 let url = format!("{path_of_source}/chunks");
                 // To begin again changes nothing and says where the files stand.
-                let stands = || Ok(client.send_json("POST", "/v1/imports", &begin)?["files"][i]["position"].as_u64());
+                let stands = || Ok(post_json(client, "/v1/imports", &begin)?["files"][i]["position"].as_u64());
                 send_chunk(client, &url, run, path, position, &chunk, &stands)?;
             }
             bar.inc(chunk.position - position);
@@ -159,7 +159,7 @@ fn send(
             buffer = chunk.text;
         }
     }
-    let ended = client.send_json("POST", &format!("{path_of_source}/end?run={run}"), &Value::Null)?;
+    let ended = post_json(client, &format!("{path_of_source}/end?run={run}"), &Value::Null)?;
     let mut answer = ended.as_object().cloned().unwrap_or_default();
     answer.insert("resumed".to_owned(), begun["resumed"].clone());
     Ok(Value::Object(answer))
@@ -182,27 +182,34 @@ fn send_chunk(
         .append_pair("next", &chunk.position.to_string())
         .append_pair("last", if chunk.last { "true" } else { "false" })
         .finish();
-    let mut tries = 0;
-    loop {
-        let answer = client
-            .post(&format!("{url}?{query}"), "application/x-ndjson", &[], &chunk.text)
-            .context("the same command goes on where this broke off")?;
-        tries += 1;
-        if matches!(answer.status, 429 | 503) && tries < TRIES_MAX {
-            std::thread::sleep(Duration::from_secs(pause_seconds(&answer)));
-            continue;
-        }
-        let Err(error) = answer.success() else { return Ok(()) };
-        let out_of_place = error.downcast_ref::<Refused>().is_some_and(|refused| refused.code == "out_of_place");
-        // A server that stops cannot say whether it took a chunk; the next one can.
-        return if out_of_place && tries > 1 && stands()? == Some(chunk.position) { Ok(()) } else { Err(error) };
-    }
+    let ask = || client.post(&format!("{url}?{query}"), "application/x-ndjson", &[], &chunk.text);
+    let (answer, tries) = patiently(&ask).context("the same command goes on where this broke off")?;
+    let Err(error) = answer.success() else { return Ok(()) };
+    let out_of_place = error.downcast_ref::<Refused>().is_some_and(|refused| refused.code == "out_of_place");
+    // A server that stops cannot say whether it took a chunk; the next one can.
+    if out_of_place && tries > 1 && stands()? == Some(chunk.position) { Ok(()) } else { Err(error) }
 }
 
-/// For how long a server asks to be left alone.
-fn pause_seconds(answer: &Answer) -> u64 {
-    let after = answer.headers.get("retry-after").and_then(|v| v.to_str().ok()).and_then(|v| v.parse().ok());
-    after.unwrap_or(PAUSE_SECONDS).clamp(1, PAUSE_SECONDS_MAX)
+/// Posts JSON to a server that may be busy, and gives the answer's.
+fn post_json(client: &Client, path: &str, body: &Value) -> Result<Value> {
+    let body = body.to_string();
+    patiently(&|| client.post(path, "application/json", &[], body.as_bytes()))?.0.success()?.json()
+}
+
+/// Asks until the server is not too busy, but not for ever; says how often it asked.
+fn patiently(ask: &dyn Fn() -> Result<Answer>) -> Result<(Answer, u32)> {
+    let mut pause = PAUSE_MILLIS_MIN;
+    for tries in 1.. {
+        let answer = ask()?;
+        if !matches!(answer.status, 429 | 503) || tries == TRIES_MAX {
+            return Ok((answer, tries));
+        }
+        let after = answer.headers.get(http::header::RETRY_AFTER).and_then(|v| v.to_str().ok()?.parse().ok());
+        let asked = after.map_or(0, |seconds: u64| seconds.saturating_mul(1000));
+        std::thread::sleep(Duration::from_millis(pause.max(asked).min(PAUSE_MILLIS_MAX)));
+        pause *= 2;
+    }
+    unreachable!("the last try returns")
 }
 
 /// A name as one segment of a path.

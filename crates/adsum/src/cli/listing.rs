@@ -34,8 +34,8 @@ pub fn every(client: &Client, path: &str) -> Result<Vec<Value>> {
     }
 }
 
-/// Shows a list.
-pub fn list(global: &Global, columns: &[&str], items: &[Value]) -> Result<()> {
+/// Shows a list; as JSON it is an object with the member `name`.
+pub fn list(global: &Global, columns: &[&str], name: &str, items: &[Value]) -> Result<()> {
     let mut out = io::stdout().lock();
     match global.format(Format::Table) {
         Format::Table => {
@@ -48,7 +48,7 @@ pub fn list(global: &Global, columns: &[&str], items: &[Value]) -> Result<()> {
             writeln!(out, "{table}")?;
         }
         Format::Csv => {
-            writeln!(out, "{}", columns.join(","))?;
+            write!(out, "{}\r\n", columns.join(","))?;
             for item in items {
                 let mut line = Vec::new();
                 for (i, column) in columns.iter().enumerate() {
@@ -57,12 +57,12 @@ pub fn list(global: &Global, columns: &[&str], items: &[Value]) -> Result<()> {
                     }
                     csv_text(&cell(&item[*column]), &mut line);
                 }
-                line.push(b'\n');
+                line.extend_from_slice(b"\r\n");
                 out.write_all(&line)?;
             }
         }
         Format::Ndjson => items.iter().try_for_each(|item| writeln!(out, "{item}"))?,
-        Format::Json => writeln!(out, "{}", json!({ "items": items }))?,
+        Format::Json => writeln!(out, "{}", json!({ name: items }))?,
     }
     Ok(())
 }

@@ -138,7 +138,7 @@ pub fn run(global: &Global, args: &Args) -> Result<()> {
     match args {
         Args::List { kind } => {
             let (path, columns) = kind.path_and_columns();
-            list(global, columns, &every(&client, path)?)
+            list(global, columns, "items", &every(&client, path)?)
         }
         Args::Show { kind, id } => one(global, &client.get_json(&format!("{}/{}", kind.path(), segment(id)))?),
         Args::Put { kind, id, object } => {
@@ -146,7 +146,7 @@ pub fn run(global: &Global, args: &Args) -> Result<()> {
         }
         Args::History { id } => {
             let answer = client.get_json(&format!("/v1/campaigns/{}/history", segment(id)))?;
-            list(global, &VERSION, answer["items"].as_array().map_or(&[], Vec::as_slice))
+            list(global, &VERSION, "items", answer["items"].as_array().map_or(&[], Vec::as_slice))
         }
         Args::Load { file } => {
             let mut text = Vec::new();

@@ -12,8 +12,8 @@ use adsum_store::{AggregateStore, StoreView};
 use anyhow::{Context, Result, anyhow, bail};
 use serde_json::{Value, json};
 
-use super::Global;
 use super::client::Client;
+use super::{Global, listing};
 use crate::clock;
 use crate::quarantine::{Entries, REPLAYS_MAX, Records, Replays, id, outcome, parse_id, parse_reason};
 use crate::report::Format;
@@ -50,6 +50,8 @@ pub enum Args {
     },
 }
 
+/// What a list shows.
+const COLUMNS: [&str; 8] = ["id", "reason", "receivedAt", "source", "code", "param", "eventId", "occurredAt"];
 /// How many entries one page takes.
 const PAGE: usize = 1000;
 
@@ -72,7 +74,8 @@ pub fn run(global: &Global, args: &Args) -> Result<()> {
     };
     match args {
         Args::List { after, limit, reason } => {
-            list(global, &place.list(after.clone(), *limit, reason.as_deref())?)?;
+            let entries = place.list(after.clone(), *limit, reason.as_deref())?;
+            listing::list(global, &COLUMNS, "entries", &entries)?;
         }
         Args::Show { id } => writeln!(io::stdout(), "{}", serde_json::to_string_pretty(&place.show(parse_id(id)?)?)?)?,
         Args::Replay { ids, all } => {
@@ -169,25 +172,6 @@ impl Place {
             }
         }
     }
-}
-
-fn list(global: &Global, entries: &[Value]) -> Result<()> {
-    const COLUMNS: [&str; 8] = ["id", "reason", "receivedAt", "source", "code", "param", "eventId", "occurredAt"];
-    let mut out = io::stdout().lock();
-    match global.format(Format::Table) {
-        Format::Table | Format::Csv => {
-            let mut table = comfy_table::Table::new();
-            table.load_style(comfy_table::presets::UTF8_HORIZONTAL_ONLY);
-            table.set_header(COLUMNS);
-            for entry in entries {
-                table.add_row(COLUMNS.map(|name| entry[name].as_str().unwrap_or_default()));
-            }
-            writeln!(out, "{table}")?;
-        }
-        Format::Json => writeln!(out, "{}", json!({ "entries": entries }))?,
-        Format::Ndjson => entries.iter().try_for_each(|entry| writeln!(out, "{entry}"))?,
-    }
-    Ok(())
 }
 
 fn replay(global: &Global, place: &mut Place, offsets: &[Offset]) -> Result<()> {

@@ -54,7 +54,7 @@ pub fn run(global: &Global, args: &Args) -> Result<()> {
     let client = server(global)?;
     match args {
         Args::Create(create) => one(global, &client.send_json("POST", "/v1/tokens", &create.body())?),
-        Args::List => list(global, &COLUMNS, &every(&client, "/v1/tokens")?),
+        Args::List => list(global, &COLUMNS, "items", &every(&client, "/v1/tokens")?),
         Args::Revoke { id } => {
             one(global, &client.send_json("DELETE", &format!("/v1/tokens/{}", segment(id)), &Value::Null)?)
         }

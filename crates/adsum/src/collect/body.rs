@@ -1,19 +1,18 @@
-//! A request's body, from the socket to plain text: its type, its encoding, its size.
+//! A request's body to plain text: its type, its encoding, its size.
 //!
 //! Invariant: neither what comes in nor what comes out of a decompressor is ever larger than the limit; the decompressed
 //! bytes are counted as they come out, into memory that was set aside for no more. What is damaged, cut short or
-//! followed by something else is refused whole. Not here: what the text says (adsum-model).
+//! followed by something else is refused whole. Not here: how it is read
+//! (http) and what the text says (adsum-model).
 
 use std::io::Read;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use axum::body::Body;
 use flate2::bufread::MultiGzDecoder;
-use http::{HeaderMap, HeaderName, StatusCode, header};
-use http_body_util::BodyExt;
+use http::{HeaderMap, StatusCode, header};
 use zstd::zstd_safe::{DCtx, zstd_sys::ZSTD_ErrorCode};
 
-use crate::http::{BodyBudget, BodyPermit, Problem};
+use crate::http::{Problem, only_header};
 
 /// How many pieces of memory to decompress into wait for the next body.
 const SCRATCHES_MAX: usize = 4;
@@ -34,7 +33,7 @@ impl Format {
             let detail = "send application/json with {\"events\":[...]} or application/x-ndjson, in UTF-8";
             Problem::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "unsupported_media_type", detail).about("Content-Type")
         };
-        let text = only(headers, &header::CONTENT_TYPE).ok_or_else(refused)?.ok_or_else(refused)?;
+        let text = only_header(headers, &header::CONTENT_TYPE).ok_or_else(refused)?.ok_or_else(refused)?;
         let mut parts = text.split(';').map(str::trim);
         let format = match parts.next().unwrap_or_default().to_ascii_lowercase().as_str() {
             "application/json" => Self::Array,
@@ -69,7 +68,7 @@ impl Encoding {
             let detail = "send gzip, zstd or no encoding, and one of them only";
             Problem::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "unsupported_encoding", detail).about("Content-Encoding")
         };
-        let Some(text) = only(headers, &header::CONTENT_ENCODING).ok_or_else(refused)? else {
+        let Some(text) = only_header(headers, &header::CONTENT_ENCODING).ok_or_else(refused)? else {
             return Ok(Self::Identity);
         };
         match text.trim().to_ascii_lowercase().as_str() {
@@ -80,41 +79,6 @@ impl Encoding {
             _ => Err(refused()),
         }
     }
-}
-
-/// A header that may stand once: `None` where it stands more often or is no text, `Some(None)` where it is missing.
-fn only<'h>(headers: &'h HeaderMap, name: &HeaderName) -> Option<Option<&'h str>> {
-    let mut all = headers.get_all(name).iter();
-    let first = all.next();
-    if all.next().is_some() {
-        return None;
-    }
-    first.map_or(Some(None), |value| value.to_str().ok().map(Some))
-}
-
-/// Reads a body of at most `bytes_max` bytes. How long that may take is the server's to limit.
-pub async fn read(
-    mut body: Body,
-    headers: &HeaderMap,
-    bytes_max: usize,
-    budget: &BodyBudget,
-) -> Result<(Vec<u8>, BodyPermit), Problem> {
-    let declared = only(headers, &header::CONTENT_LENGTH).flatten().and_then(|text| text.parse::<usize>().ok());
-    if declared.is_some_and(|bytes| bytes > bytes_max) {
-        return Err(too_large(bytes_max));
-    }
-    let permit = budget.acquire(declared.unwrap_or(bytes_max) as u64)?;
-    let mut read = Vec::with_capacity(declared.unwrap_or_default());
-    while let Some(frame) = body.frame().await {
-        let frame =
-            frame.map_err(|_| Problem::bad_request("invalid_body", "the body broke off or is framed wrongly"))?;
-        let Ok(data) = frame.into_data() else { continue };
-        if read.len() + data.len() > bytes_max {
-            return Err(too_large(bytes_max));
-        }
-        read.extend_from_slice(&data);
-    }
-    Ok((read, permit))
 }
 
 /// Takes bodies out of their encodings.
@@ -199,7 +163,8 @@ fn damaged(encoding: &str, why: &str) -> Problem {
     Problem::bad_request("bad_encoding", detail).about("Content-Encoding")
 }
 
-fn too_large(bytes_max: usize) -> Problem {
+/// What is said of a body that is too large, as sent or decompressed.
+pub fn too_large(bytes_max: usize) -> Problem {
     let detail = format!("a body has at most {bytes_max} bytes, as sent and decompressed; send fewer events a request");
     Problem::new(StatusCode::PAYLOAD_TOO_LARGE, "body_too_large", detail)
 }

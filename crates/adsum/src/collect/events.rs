@@ -16,7 +16,7 @@ use super::body::{self, Encoding, Format};
 use super::idempotency::{self, Begin};
 use super::intake::{Collector, aside};
 use crate::clock;
-use crate::http::{BodyPermit, EventQuota, Principal, Problem};
+use crate::http::{BodyPermit, EventQuota, Principal, Problem, owned, read_body};
 
 /// What a compressed byte weighs against a plain one, when it is asked whether work is done aside.
 const COMPRESSED_WEIGHT: usize = 16;
@@ -43,14 +43,10 @@ pub async fn collect(
 ) -> Result<Response, Problem> {
     let (format, encoding, key) = (Format::of(&headers)?, Encoding::of(&headers)?, idempotency::key(&headers)?);
     let bytes_max = collector.service.config.collect.body_bytes_max();
-    let (body, memory) = body::read(body, &headers, bytes_max, &collector.service.guard.bodies).await?;
+    let (body, memory) =
+        read_body(body, &headers, bytes_max, || body::too_large(bytes_max), &collector.service.guard.bodies).await?;
     let request = Request { format, encoding, key, body, memory, principal, quota };
-    let done = tokio::spawn(take(collector, request)).await;
-    let answer = done.map_err(|error| {
-        tracing::error!(%error, "a request of events failed");
-        Problem::internal()
-    })?;
-    Ok(answer?.into_response())
+    Ok(owned(take(collector, request)).await?.into_response())
 }
 
 async fn take(collector: Arc<Collector>, request: Request) -> Result<Answer, Problem> {

@@ -1,4 +1,4 @@
-//! Request bodies: the time that they have, and the memory that all of them together may take.
+//! Request bodies: how they are read, the time that they have, and the memory that all of them together may take.
 //!
 //! Invariant: a body that does not come in time ends in an error that the server answers with 408; what is read into
 //! memory holds a permit for its bytes until it is given back. Not here: how large one body may be (its endpoint).
@@ -11,8 +11,9 @@ use std::time::Duration;
 
 use axum::body::Body;
 use bytes::Bytes;
-use http::StatusCode;
+use http::{HeaderMap, HeaderName, StatusCode, header};
 use http_body::{Body as HttpBody, Frame, SizeHint};
+use http_body_util::BodyExt;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::{Sleep, sleep};
 
@@ -86,6 +87,44 @@ impl HttpBody for Timed {
     }
 }
 
+/// A header that may stand once: `None` where it stands more often or is no text, `Some(None)` where it is missing.
+pub fn only_header<'h>(headers: &'h HeaderMap, name: &HeaderName) -> Option<Option<&'h str>> {
+    let mut all = headers.get_all(name).iter();
+    let first = all.next();
+    if all.next().is_some() {
+        return None;
+    }
+    first.map_or(Some(None), |value| value.to_str().ok().map(Some))
+}
+
+/// Reads a body of at most `bytes_max` bytes into memory of the budget; what is longer is answered `too_large`. How long
+/// that may take is the server's to limit.
+pub async fn read_body(
+    mut body: Body,
+    headers: &HeaderMap,
+    bytes_max: usize,
+    too_large: impl Fn() -> Problem,
+    budget: &BodyBudget,
+) -> Result<(Vec<u8>, BodyPermit), Problem> {
+    let declared = only_header(headers, &header::CONTENT_LENGTH).flatten().and_then(|text| text.parse::<usize>().ok());
+    if declared.is_some_and(|bytes| bytes > bytes_max) {
+        return Err(too_large());
+    }
+    let permit = budget.acquire(declared.unwrap_or(bytes_max) as u64)?;
+    let mut read = Vec::with_capacity(declared.unwrap_or_default());
+    while let Some(frame) = body.frame().await {
+        let frame = frame.map_err(|_| {
+            Problem::bad_request("invalid_body", "the body broke off or is framed wrongly; nothing of it was taken")
+        })?;
+        let Ok(data) = frame.into_data() else { continue };
+        if read.len() + data.len() > bytes_max {
+            return Err(too_large());
+        }
+        read.extend_from_slice(&data);
+    }
+    Ok((read, permit))
+}
+
 /// Bytes of one permit of the budget.
 const UNIT_BYTES: u64 = 1 << 10;
 
@@ -119,7 +158,7 @@ impl BodyBudget {
             return Err(Problem::new(
                 StatusCode::PAYLOAD_TOO_LARGE,
                 "body_too_large",
-                "the body is larger than the memory for all of them",
+                "the body is larger than the memory for all of them (server.body_memory_bytes); send less at a time",
             ));
         };
         match self.units.clone().try_acquire_many_owned(units) {

@@ -11,6 +11,7 @@ mod framing;
 pub mod health;
 pub mod layers;
 pub mod metrics;
+mod owned;
 pub mod problem;
 pub mod rates;
 pub mod routes;
@@ -22,8 +23,9 @@ mod tests;
 pub mod tls;
 
 pub use access::{Principal, Role};
-pub use body::{BodyBudget, BodyPermit};
+pub use body::{BodyBudget, BodyPermit, only_header, read_body};
 pub use layers::RequestId;
+pub use owned::owned;
 pub use problem::Problem;
 pub use rates::{EventQuota, Rates};
 pub use routes::Routes;

@@ -12,22 +12,20 @@ use adsum_model::state::ImportFile;
 use adsum_model::wire::{Decoded, Decoder, Intake};
 use axum::body::Body;
 use axum::extract::{Json, Path, Query, State};
-use http::StatusCode;
-use http_body_util::{BodyExt, LengthLimitError, Limited};
+use http::{HeaderMap, StatusCode};
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
-use tokio::sync::{Mutex, Semaphore};
+use tokio::sync::Mutex;
 
 use super::read::{LINE_BYTES_MAX, Source};
 use super::records::{Reached, RunRecords, Standing};
-use crate::http::{Problem, Routes};
+use crate::act::{Act, Action, Actor};
+use crate::http::{Problem, Routes, owned, read_body};
 use crate::live::Want;
 use crate::service::Service;
 
 /// The most bytes of text in a chunk: what the longest line may have.
 pub const CHUNK_BYTES_MAX: usize = LINE_BYTES_MAX;
-/// How many chunks are held at once: the one whose turn it is, and those that wait.
-const CHUNKS_HELD_MAX: usize = 4;
 /// The most files of a run.
 const FILES_MAX: usize = 1000;
 /// The longest path of a file, in bytes.
@@ -40,22 +38,14 @@ pub fn router(_service: &Arc<Service>) -> Routes {
     // One after the other: between the look at a file's position and the fold of its chunk nothing else may come.
     let turn = Arc::new(Mutex::new(()));
     let (begins, chunks, ends) = (turn.clone(), turn.clone(), turn);
-    let held = Arc::new(Semaphore::new(CHUNKS_HELD_MAX));
     Routes::new()
-        .post("/v1/imports", move |State(service), Json(body)| owned(begin(service, begins, body)))
-        .post("/v1/imports/{source}/chunks", move |State(service), Path(source), Query(place), body| {
-            owned(held_chunk(held, chunk(service, chunks, source, place, body)))
+        .post("/v1/imports", move |State(service), actor: Actor, Json(body)| owned(begin(service, actor, begins, body)))
+        .post("/v1/imports/{source}/chunks", move |State(service), Path(source), Query(place), headers, body| {
+            owned(chunk(service, chunks, source, place, headers, body))
         })
-        .post("/v1/imports/{source}/end", move |State(service), Path(source), Query(query)| {
-            owned(end(service, ends, source, query))
+        .post("/v1/imports/{source}/end", move |State(service), actor: Actor, Path(source), Query(query)| {
+            owned(end(service, actor, ends, source, query))
         })
-}
-
-/// Runs to its end even if the client goes away: a turn ends only when its frame is folded.
-async fn owned(
-    work: impl Future<Output = Result<Json<Value>, Problem>> + Send + 'static,
-) -> Result<Json<Value>, Problem> {
-    tokio::spawn(work).await.map_err(|_| Problem::internal())?
 }
 
 /// What a run begins with.
@@ -154,9 +144,9 @@ async fn known(service: &Service, source: &str) -> Result<Vec<ImportFile>, Probl
     Ok(snapshot.imports.of_source(source).cloned().collect())
 }
 
-/// Appends a frame of a run and comes back when it is folded.
-async fn append(service: &Service, parts: Vec<Decoded>) -> Result<(), Problem> {
-    let receipt = service.writer.append_alone(parts, service.directory.load().revision).await?;
+/// Appends a frame of a run with the act that it is, and comes back when it is folded.
+async fn append(service: &Service, actor: &Actor, act: Act, parts: Vec<Decoded>) -> Result<(), Problem> {
+    let receipt = service.metadata.turn().await.act(service, actor, act, parts).await?;
     service.live.folded(receipt.seq).await
 }
 
@@ -165,7 +155,12 @@ fn records(service: &Service, source: &str, run: &str) -> RunRecords {
     RunRecords::new(service.catalog.clone(), service.secret, symbol, run.to_owned())
 }
 
-async fn begin(service: Arc<Service>, turn: Arc<Mutex<()>>, begin: Begin) -> Result<Json<Value>, Problem> {
+async fn begin(
+    service: Arc<Service>,
+    actor: Actor,
+    turn: Arc<Mutex<()>>,
+    begin: Begin,
+) -> Result<Json<Value>, Problem> {
     let Begin { source, files, may_be_live } = begin;
     check_source(&source)?;
     let files = check_files(files)?;
@@ -204,7 +199,8 @@ async fn begin(service: Arc<Service>, turn: Arc<Mutex<()>>, begin: Begin) -> Res
         parts.push(records.progress(file.identity(), Reached { position, line, finished: false }, at));
     }
     if !parts.is_empty() {
-        append(&service, parts).await?;
+        let detail = json!({ "run": standing.run, "files": files.len(), "resumed": standing.resumed });
+        append(&service, &actor, Act::new(Action::ImportBegin, source.as_str(), detail), parts).await?;
     }
     let now = known(&service, &source).await?;
     let states: Vec<Value> = files.iter().filter_map(|f| now.iter().find(|k| k.path == f.path)).map(state).collect();
@@ -225,27 +221,10 @@ fn unknown(source: &str) -> Problem {
     Problem::not_found(format!("source {source:?} has no such unfinished run, or no such file in it")).about("run")
 }
 
-/// Takes a chunk where there is room for its text; 503 where too many are held.
-async fn held_chunk(
-    held: Arc<Semaphore>,
-    chunk: impl Future<Output = Result<Json<Value>, Problem>>,
-) -> Result<Json<Value>, Problem> {
-    let Ok(_room) = held.try_acquire() else {
-        return Err(Problem::unavailable("overloaded", "as many chunks as may are being taken in; send it again"));
-    };
-    chunk.await
-}
-
-/// The text of a chunk.
-async fn text_of(body: Body) -> Result<Vec<u8>, Problem> {
-    match Limited::new(body, CHUNK_BYTES_MAX).collect().await {
-        Ok(text) => Ok(text.to_bytes().into()),
-        Err(error) if error.is::<LengthLimitError>() => {
-            let detail = format!("a chunk has at most {CHUNK_BYTES_MAX} bytes of text; send more of them");
-            Err(Problem::new(StatusCode::PAYLOAD_TOO_LARGE, "chunk_too_large", detail))
-        }
-        Err(_) => Err(Problem::bad_request("invalid_body", "the body broke off; send the chunk again")),
-    }
+/// What is said of a chunk that is too long.
+fn chunk_too_large() -> Problem {
+    let detail = format!("a chunk has at most {CHUNK_BYTES_MAX} bytes of text; send more of them");
+    Problem::new(StatusCode::PAYLOAD_TOO_LARGE, "chunk_too_large", detail)
 }
 
 async fn chunk(
@@ -253,10 +232,12 @@ async fn chunk(
     turn: Arc<Mutex<()>>,
     source: String,
     place: Place,
+    headers: HeaderMap,
     body: Body,
 ) -> Result<Json<Value>, Problem> {
     check_source(&source)?;
-    let text = text_of(body).await?;
+    // The text, and then the records that it becomes, take memory up to the end of the turn.
+    let (text, _memory) = read_body(body, &headers, CHUNK_BYTES_MAX, chunk_too_large, &service.guard.bodies).await?;
     if place.next < place.position.saturating_add(text.len() as u64) {
         let detail = "next is the position behind the chunk: position and the length of the body, at least";
         return Err(Problem::bad_request("invalid_parameter", detail).about("next"));
@@ -296,7 +277,13 @@ async fn chunk(
     Ok(Json(json!({ "path": file.path, "position": place.next, "line": line, "finished": place.last })))
 }
 
-async fn end(service: Arc<Service>, turn: Arc<Mutex<()>>, source: String, end: End) -> Result<Json<Value>, Problem> {
+async fn end(
+    service: Arc<Service>,
+    actor: Actor,
+    turn: Arc<Mutex<()>>,
+    source: String,
+    end: End,
+) -> Result<Json<Value>, Problem> {
     check_source(&source)?;
     let _turn = turn.lock().await;
     let before = known(&service, &source).await?;
@@ -309,10 +296,13 @@ async fn end(service: Arc<Service>, turn: Arc<Mutex<()>>, source: String, end: E
         let detail = format!("{} was read up to byte {} only; finish it, or say abort", open.path, open.position);
         return Err(conflict("import_unfinished", detail).about("run"));
     }
-    let mut records = records(&service, &source, &run);
-    append(&service, vec![records.end(service.clock.now())]).await?;
     let mut sum = LedgerCounts::default();
     before.iter().for_each(|file| sum.merge(&LedgerCounts::from_values(&file.figures)));
+    let mut records = records(&service, &source, &run);
+    let (received, counted) = (sum.get(LedgerColumn::Received), sum.get(LedgerColumn::Counted));
+    let action = if end.abort { Action::ImportAbort } else { Action::ImportEnd };
+    let act = Act::new(action, source.as_str(), json!({ "run": run, "received": received, "counted": counted }));
+    append(&service, &actor, act, vec![records.end(service.clock.now())]).await?;
     let mut answer: Map<String, Value> =
         LedgerColumn::ALL.iter().map(|column| (column.name().to_owned(), json!(sum.get(*column)))).collect();
     answer.insert("run".to_owned(), json!(run));

@@ -14,11 +14,11 @@ use std::sync::Arc;
 use adsum_model::time::ReceivedAt;
 use anyhow::{Context, Result, anyhow, bail};
 
-use super::api::Actor;
 use super::change::{Change, Token};
 use super::keys::{SECRET_CHARS, digest, new_id, new_secret};
 use super::make;
 use super::state::State;
+use crate::act::Actor;
 use crate::http::{Problem, Role};
 use crate::service::Service;
 
@@ -56,7 +56,7 @@ impl AdminToken {
         if self.is_known(&service.metadata.state(), service.clock.now())? {
             return Ok(());
         }
-        let actor = Actor { token_id: SOURCE.into(), source: SOURCE.into(), request_id: None };
+        let actor = Actor::named(SOURCE);
         let sha256 = self.sha256;
         let plan = move |known: super::read::Known<'_>| {
             let id = new_id("tk", known.now).map_err(|error| {

@@ -6,10 +6,8 @@
 use std::sync::Arc;
 
 use axum::body::{Body, to_bytes};
-use axum::extract::{FromRequestParts, Path, RawQuery, State};
-use axum::response::{IntoResponse, Response};
+use axum::extract::{Path, RawQuery, State};
 use axum::{Extension, Json};
-use http::request::Parts;
 use http::{HeaderMap, StatusCode, header};
 use serde_json::{Value, json};
 
@@ -18,7 +16,8 @@ use super::members::Members;
 use super::nouns::{Noun, Sight};
 use super::page::Page;
 use super::{bulk, keys, make, read};
-use crate::http::{Principal, Problem, RequestId, Routes};
+use crate::act::Actor;
+use crate::http::{Principal, Problem, Routes};
 use crate::service::Service;
 
 /// How large a body may be that holds one object, in bytes.
@@ -54,28 +53,6 @@ pub fn router(_service: &Arc<Service>) -> Routes {
         .post("/v1/click-destinations", keys::destination_create)
         .delete("/v1/click-destinations/{id}", keys::destination_delete)
         .get("/v1/audit", audit)
-}
-
-/// Who changes something.
-#[derive(Clone, Debug)]
-pub struct Actor {
-    /// The token's id.
-    pub token_id: Arc<str>,
-    /// The token's source.
-    pub source: Arc<str>,
-    /// The request's id, where it has one.
-    pub request_id: Option<String>,
-}
-
-impl<S: Send + Sync> FromRequestParts<S> for Actor {
-    type Rejection = Response;
-
-    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Response> {
-        let Extension(principal) =
-            Extension::<Principal>::from_request_parts(parts, state).await.map_err(IntoResponse::into_response)?;
-        let request_id = parts.extensions.get().map(|id: &RequestId| id.as_str().to_owned());
-        Ok(Self { token_id: principal.token_id, source: principal.source, request_id })
-    }
 }
 
 /// The bytes of a body of one of these types.

@@ -12,12 +12,13 @@ use axum::extract::State;
 use http::{HeaderMap, StatusCode};
 use serde_json::{Value, json};
 
-use super::api::{Actor, bytes_of};
+use super::api::bytes_of;
 use super::change::{Change, Numbered, Recorded};
 use super::make;
 use super::members::Members;
 use super::nouns::Noun;
 use super::read::{self, Known};
+use crate::act::Actor;
 use crate::http::Problem;
 use crate::service::Service;
 

@@ -4,6 +4,7 @@
 //! same state again; no secret stands in one, only its SHA-256. A reader refuses a version or a kind that it does not
 //! know. Not here: what a change does ([`super::state`]), and who may ask for one ([`super::read`]).
 
+use adsum_model::campaigns::CampaignStatus;
 use adsum_model::catalog::{BillableType, Catalog};
 use adsum_model::record::{Form, RecordBatch, RecordHead, RecordKind, Stamp};
 use adsum_model::time::{EventTime, ReceivedAt};
@@ -11,6 +12,7 @@ use anyhow::{Context, Result, anyhow, bail};
 use serde::{Deserialize, Serialize};
 
 use super::forms;
+use crate::act::Act;
 use crate::http::Role;
 
 /// The version of the JSON.
@@ -53,6 +55,9 @@ pub enum Change {
     /// Clicks may lead there no more.
     #[serde(rename = "clickDestination.delete")]
     DestinationDelete(Gone),
+    /// Nothing of this: something was done that the audit shows.
+    #[serde(rename = "act")]
+    Act(Act),
 }
 
 /// An advertiser.
@@ -79,7 +84,8 @@ pub struct Campaign {
     pub currency: String,
     #[serde(with = "forms::billable")]
     pub billable: BillableType,
-    pub status: Status,
+    #[serde(with = "forms::status")]
+    pub status: CampaignStatus,
     #[serde(default, with = "forms::moment_if", skip_serializing_if = "Option::is_none")]
     pub start: Option<EventTime>,
     /// Not included.
@@ -87,16 +93,6 @@ pub struct Campaign {
     pub end: Option<EventTime>,
     #[serde(with = "forms::moment")]
     pub effective_from: EventTime,
-}
-
-/// Whether a campaign is meant to run.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Status {
-    /// It is.
-    Active,
-    /// It is not; what comes all the same is counted and flagged.
-    Paused,
 }
 
 /// An ad.
@@ -194,12 +190,8 @@ impl Change {
             Self::SiteKeyRevoke(_) => "siteKey.revoke",
             Self::DestinationCreate(_) => "clickDestination.create",
             Self::DestinationDelete(_) => "clickDestination.delete",
+            Self::Act(_) => "act",
         }
-    }
-
-    /// Whether events are resolved by what it changes.
-    pub fn is_of_campaigns(&self) -> bool {
-        matches!(self, Self::Campaign(_) | Self::Ad(_))
     }
 }
 

@@ -3,6 +3,7 @@
 //!
 //! Invariant: what is written is read back as it was; what is read and is none of these is an error, never a default.
 
+use adsum_model::campaigns::CampaignStatus;
 use adsum_model::catalog::BillableType;
 use adsum_model::time::{EventTime, parse_rfc3339};
 use serde::de::Error;
@@ -85,6 +86,19 @@ pub mod billable {
 
     pub fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<BillableType, D::Error> {
         BillableType::from_name(&String::deserialize(from)?).ok_or_else(|| D::Error::custom("none of cpm, cpc, cpa"))
+    }
+}
+
+/// Whether a campaign is meant to run.
+pub mod status {
+    use super::*;
+
+    pub fn serialize<S: Serializer>(status: &CampaignStatus, to: S) -> Result<S::Ok, S::Error> {
+        to.serialize_str(status.name())
+    }
+
+    pub fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<CampaignStatus, D::Error> {
+        CampaignStatus::from_name(&String::deserialize(from)?).ok_or_else(|| D::Error::custom("none of active, paused"))
     }
 }
 

@@ -14,11 +14,12 @@ use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 use ulid::Ulid;
 
-use super::api::{Actor, members_of, shown_change};
+use super::api::{members_of, shown_change};
 use super::forms::hex;
 use super::page::Page;
 use super::state::{State as Metadata, ids_after, shown, shown_revocable};
 use super::{make, read};
+use crate::act::Actor;
 use crate::clock;
 use crate::http::Problem;
 use crate::service::Service;

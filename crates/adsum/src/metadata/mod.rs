@@ -19,6 +19,7 @@ mod read;
 mod sqlite;
 mod state;
 mod table;
+mod turn;
 
 use std::path::Path;
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard};
@@ -26,10 +27,8 @@ use std::time::Duration;
 
 use adsum_log::LogView;
 use adsum_model::catalog::Catalog;
-use adsum_model::id::FrameSeq;
-use adsum_model::rows::Projector;
-use adsum_model::wire::Decoded;
 use anyhow::{Context, Result};
+use serde_json::json;
 use tokio::sync::Mutex;
 use tokio::task::block_in_place;
 
@@ -38,19 +37,21 @@ pub use api::router;
 pub use state::State;
 pub use table::campaigns;
 
+use crate::act::{Act, Action, Actor};
 use crate::config::Config;
 use crate::directory::Directory;
-use crate::http::Problem;
+use crate::http::{Problem, owned};
 use crate::service::Service;
-use crate::writer::Receipt;
-use api::Actor;
-use change::{Change, Numbered, Recorded};
+use change::{Change, Numbered};
 use read::Known;
 use sqlite::Sqlite;
 use table::{Declared, Resolved};
+use turn::Follower;
 
 /// How many changes become one frame of the log.
 const CHANGES_PER_FRAME_MAX: usize = 5_000;
+/// Who starts and stops.
+const SERVER: &str = "server";
 /// How often the store is told how far the log has come without a change, in seconds: a start reads no more of it.
 const FORWARD_SECONDS: u64 = 60;
 
@@ -62,13 +63,6 @@ pub struct Metadata {
     turn: Mutex<Follower>,
     /// For reading what is not in memory.
     audit: Mutex<Sqlite>,
-}
-
-/// The store, which follows the log.
-struct Follower {
-    sqlite: Sqlite,
-    /// A change is in the log and not in the store: it is read from there before anything else is stored.
-    behind: bool,
 }
 
 /// The state of a data directory whose log has `revision` changes, for whoever resolves events. Where there is nothing
@@ -122,7 +116,7 @@ impl Metadata {
         actor: &Actor,
         plan: impl FnOnce(Known<'_>) -> Result<Vec<Change>, Problem>,
     ) -> Result<Vec<Numbered>, Problem> {
-        let mut follower = self.turn.lock().await;
+        let mut turn = self.turn().await;
         let now = service.clock.now();
         let changes = block_in_place(|| plan(Known { state: &self.state(), declared: &self.declared, now }))?;
         let asked = counted::in_question(&self.state(), &changes);
@@ -135,79 +129,29 @@ impl Metadata {
             }
         };
         let before = self.state().revision;
-        let numbered: Vec<Numbered> = (before + 1..)
-            .zip(changes)
-            .map(|(revision, change)| Numbered {
-                revision,
-                at: now,
-                source: actor.source.to_string(),
-                recorded: Recorded::new(&actor.token_id, actor.request_id.as_deref(), change),
-            })
-            .collect();
+        let numbered = turn.number(actor, now, changes);
         let mut taken = Ok(());
         for changes in numbered.chunks(CHANGES_PER_FRAME_MAX) {
-            match append(service, changes).await {
-                Ok(receipt) => {
-                    self.apply(changes);
-                    follower.follow(service, changes, receipt.seq.plus(1)).await;
-                }
-                Err(problem) => {
-                    taken = Err(problem);
-                    break;
-                }
+            taken = turn.append(service, changes).await;
+            if taken.is_err() {
+                break;
             }
         }
         // What is in the log holds, also where the log refused the rest of a bulk load.
         let done = (self.state().revision - before) as usize;
         if done > 0 {
-            block_in_place(|| self.publish(service, &numbered[..done]))?;
+            block_in_place(|| self.publish(service, &numbered[..done]));
         }
         drop(gate);
         taken.map(|()| numbered)
     }
 
-    /// Swaps in the directory of the state.
-    fn publish(&self, service: &Service, changes: &[Numbered]) -> Result<(), Problem> {
+    /// Swaps in the directory of the state, in which these changes are new.
+    fn publish(&self, service: &Service, changes: &[Numbered]) {
         let state = self.state();
-        let resolved = match changes.iter().any(|c| c.recorded.change.is_of_campaigns()) {
-            false => Resolved::of(&service.directory.load()),
-            true => {
-                let made = campaigns(&state, &service.config, &service.catalog).map_err(|error| {
-                    tracing::error!(error = %format!("{error:#}"), "no directory can be made of the metadata");
-                    Problem::internal()
-                })?;
-                Resolved::new(&state, &self.declared, Arc::new(made))
-            }
-        };
+        let present = service.directory.load();
+        let resolved = Resolved::after(&present, changes, &state, &service.catalog);
         service.directory.store(Arc::new(table::directory(&state, resolved)));
-        Ok(())
-    }
-
-    /// Tells the store how far the log has come. Nothing is in flight while it has the turn, so every change before
-    /// the log's durable end is in the store.
-    async fn forward(&self, service: &Service) {
-        let mut follower = self.turn.lock().await;
-        follower.follow(service, &[], service.log.durable().seq).await;
-    }
-}
-
-impl Follower {
-    /// Takes over what is in the log. What the store cannot take is told to people, and read from the log later: the
-    /// log has decided.
-    async fn follow(&mut self, service: &Service, changes: &[Numbered], next: FrameSeq) {
-        let followed = match self.behind {
-            false => self.sqlite.follow(changes, next).await,
-            true => {
-                let last = changes.last().map_or_else(|| service.metadata.state().revision, |c| c.revision);
-                let catch_up = follow::catch_up(&mut self.sqlite, &*service.log, &service.catalog, last);
-                block_in_place(|| tokio::runtime::Handle::current().block_on(catch_up))
-            }
-        };
-        self.behind = followed.is_err();
-        if let Err(error) = followed {
-            metrics::counter!("adsum_metadata_store_failed_total").increment(1);
-            tracing::error!(error = %format!("{error:#}"), "the metadata's store is behind the log");
-        }
     }
 }
 
@@ -219,44 +163,38 @@ async fn make(
     plan: impl FnOnce(Known<'_>) -> Result<Vec<Change>, Problem> + Send + 'static,
 ) -> Result<Vec<Numbered>, Problem> {
     let service = service.clone();
-    // The task is its own: a client that goes away leaves nothing half done.
-    let task = tokio::spawn(async move { service.metadata.run(&service, &actor, plan).await });
-    task.await.unwrap_or_else(|error| {
-        tracing::error!(%error, "a change of the metadata failed");
-        Err(Problem::internal())
-    })
+    owned(async move { service.metadata.run(&service, &actor, plan).await }).await
 }
 
-/// Appends changes as one frame.
-async fn append(service: &Service, changes: &[Numbered]) -> Result<Receipt, Problem> {
-    let mut decoded = Decoded::default();
-    for change in changes {
-        change.push(&service.catalog, &mut decoded.batch).map_err(|error| {
-            tracing::error!(%error, "a change of the metadata cannot be written");
-            Problem::internal()
-        })?;
-    }
-    Projector::new(service.catalog.clone(), service.secret).project_batch(&decoded.batch, &mut decoded.rows);
-    service.writer.append(vec![decoded], service.directory.load().revision).await
-}
-
-/// Begins to serve: the admin token is good, and the store goes along with the log.
-pub async fn begin(service: &Arc<Service>, admin: &AdminToken) -> Result<()> {
+/// Begins to serve at an address: the admin token is good, and the store goes along with the log.
+pub async fn begin(service: &Arc<Service>, admin: &AdminToken, address: &str) -> Result<()> {
     admin.admit(service).await?;
+    note(service, Action::ServerStart, address).await;
     let service = Arc::downgrade(service);
     tokio::spawn(async move {
         let mut due = tokio::time::interval(Duration::from_secs(FORWARD_SECONDS));
         loop {
             due.tick().await;
             let Some(service) = service.upgrade() else { break };
-            service.metadata.forward(&service).await;
+            service.metadata.turn().await.forward(&service).await;
         }
     });
     Ok(())
 }
 
 /// Ends: the next start has nothing to read, and the store is one file.
-pub async fn end(service: &Service) -> Result<()> {
-    service.metadata.forward(service).await;
-    service.metadata.turn.lock().await.sqlite.settle().await
+pub async fn end(service: &Service, address: &str) -> Result<()> {
+    note(service, Action::ServerStop, address).await;
+    let mut turn = service.metadata.turn().await;
+    turn.forward(service).await;
+    turn.settle().await
+}
+
+/// Records what the service itself did. A log that refuses it holds up neither a start nor an end.
+async fn note(service: &Service, action: Action, address: &str) {
+    let act = Act::new(action, address, json!({ "version": env!("CARGO_PKG_VERSION") }));
+    let noted = service.metadata.turn().await.act(service, &Actor::named(SERVER), act, Vec::new()).await;
+    if let Err(problem) = noted {
+        tracing::warn!(?action, detail = problem.detail, "the log does not record it");
+    }
 }

@@ -4,13 +4,12 @@
 //! replaced, and limits hold. What would change nothing comes out as none. Not here: whether a campaign has events
 //! ([`super::counted`]).
 
+use adsum_model::campaigns::CampaignStatus;
 use adsum_model::catalog::BillableType;
 use adsum_model::time::{EventTime, ReceivedAt};
 use http::StatusCode;
 
-use super::change::{
-    Ad, Advertiser, Campaign, Change, Destination, Gone, Placement, Publisher, SiteKey, Status, Token,
-};
+use super::change::{Ad, Advertiser, Campaign, Change, Destination, Gone, Placement, Publisher, SiteKey, Token};
 use super::members::{Members, check_id};
 use super::nouns::Noun;
 use super::state::State;
@@ -86,7 +85,7 @@ fn campaign(known: Known<'_>, id: String, mut body: Members) -> Result<Option<Ch
         return Err(Problem::bad_request("invalid_currency", detail).about("currency"));
     }
     let billable = body.word("billable", "cpm, cpc, cpa", BillableType::from_name)?.unwrap_or(BillableType::Cpm);
-    let status = body.word("status", "active, paused", Status::from_name)?.unwrap_or(Status::Active);
+    let status = body.word("status", "active, paused", CampaignStatus::from_name)?.unwrap_or_default();
     let (start, end) = (body.moment("start")?, body.moment("end")?);
     let from = body.moment("effectiveFrom")?;
     body.end()?;
@@ -252,16 +251,6 @@ fn missing(name: &str) -> Problem {
 /// The answer about what is not there, or not for this token: the same for both.
 pub fn not_found() -> Problem {
     Problem::not_found("there is no such thing, or none that this token may see")
-}
-
-impl Status {
-    fn from_name(name: &str) -> Option<Self> {
-        match name {
-            "active" => Some(Self::Active),
-            "paused" => Some(Self::Paused),
-            _ => None,
-        }
-    }
 }
 
 #[cfg(test)]

@@ -26,7 +26,7 @@ const BUSY_SECONDS_MAX: u64 = 10;
 /// Each step brings the schema one version further; a file is brought to the last one when it is opened.
 const MIGRATIONS: &[&str] = &[include_str!("schema-1.sql")];
 
-/// What brings the tables up to changes of a kind (the last one: of any), `?1` being the array of all of them;
+/// What brings the tables up to changes of a kind (the nameless one: of any but acts), `?1` being the array of all of them;
 /// advertisers come before what refers to them.
 const FOLLOW: &[(&str, &str)] = &[
     (
@@ -118,7 +118,14 @@ const FOLLOW: &[(&str, &str)] = &[
         "",
         "INSERT INTO audit SELECT value->>'$.revision', value->>'$.at', value->>'$.by', value->>'$.source', \
      value->>'$.change.kind', value->>'$.change.id', value->>'$.requestId', \
-     json_remove(value->'$.change', '$.kind', '$.id', '$.sha256') FROM json_each(?1)",
+     json_remove(value->'$.change', '$.kind', '$.id', '$.sha256') \
+     FROM json_each(?1) WHERE value->>'$.change.kind' <> 'act'",
+    ),
+    (
+        "act",
+        "INSERT INTO audit SELECT value->>'$.revision', value->>'$.at', value->>'$.by', value->>'$.source', \
+     value->>'$.change.action', value->>'$.change.target', value->>'$.requestId', value->'$.change.detail' \
+     FROM json_each(?1) WHERE value->>'$.change.kind' = 'act'",
     ),
 ];
 

@@ -74,6 +74,7 @@ impl State {
             Change::DestinationDelete(gone) => {
                 self.destinations.remove(&gone.id);
             }
+            Change::Act(_) => {}
         }
     }
 

@@ -11,29 +11,33 @@ use http::StatusCode;
 use serde_json::{Value, json};
 use tokio::sync::{Semaphore, TryAcquireError};
 
+use crate::act::{Act, Action, Actor};
 use crate::backup::Draft;
-use crate::http::{Problem, Routes};
+use crate::http::{Problem, Routes, owned};
 use crate::service::Service;
 
 pub(super) fn router() -> Routes {
     let running = Arc::new(Semaphore::new(1));
-    Routes::new().post("/v1/backups", move |State(service)| start(service, running))
+    Routes::new().post("/v1/backups", move |State(service), actor: Actor| start(service, actor, running))
 }
 
 /// Makes a backup and answers when it is whole. It goes on if the client leaves.
-async fn start(service: Arc<Service>, running: Arc<Semaphore>) -> Result<(StatusCode, Json<Value>), Problem> {
+async fn start(
+    service: Arc<Service>,
+    actor: Actor,
+    running: Arc<Semaphore>,
+) -> Result<(StatusCode, Json<Value>), Problem> {
     let permit = running.try_acquire_owned().map_err(|refused| match refused {
         TryAcquireError::NoPermits => {
             Problem::new(StatusCode::CONFLICT, "backup_running", "a backup is being made; ask again when it is done")
         }
         TryAcquireError::Closed => Problem::internal(),
     })?;
-    let made = tokio::spawn(async move {
+    let made = owned(async move {
         let _permit = permit;
-        make(service).await
+        make(service, &actor).await
     });
-    let answer = made.await.map_err(|_| Problem::internal())??;
-    Ok((StatusCode::CREATED, Json(answer)))
+    Ok((StatusCode::CREATED, Json(made.await?)))
 }
 
 fn failed(error: &anyhow::Error) -> Problem {
@@ -41,7 +45,7 @@ fn failed(error: &anyhow::Error) -> Problem {
     Problem::internal()
 }
 
-async fn make(service: Arc<Service>) -> Result<Value, Problem> {
+async fn make(service: Arc<Service>, actor: &Actor) -> Result<Value, Problem> {
     let data_dir = service.data_dir.clone();
     let draft = blocking(move || Draft::begin(&data_dir)).await?;
     let draft = Arc::new(draft);
@@ -53,9 +57,14 @@ async fn make(service: Arc<Service>) -> Result<Value, Problem> {
     let snapshot = service.live.committed(with_files).await?;
     let linked = std::mem::replace(&mut *linked.lock().unwrap_or_else(PoisonError::into_inner), Ok(()));
     linked.map_err(|error| failed(&error))?;
-    let (path, manifest) = blocking(move || draft.finish(&*snapshot.view, &*service.log)).await?;
+    let log = service.log.clone();
+    let (path, manifest) = blocking(move || draft.finish(&*snapshot.view, &*log)).await?;
+    let name = path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
+    let detail = json!({ "bytes": manifest.bytes(), "revision": manifest.revision, "stateHash": manifest.state_hash });
+    let act = Act::new(Action::BackupCreate, name.as_str(), detail);
+    service.metadata.turn().await.act(&service, actor, act, Vec::new()).await?;
     Ok(json!({
-        "name": path.file_name().map(|name| name.to_string_lossy().into_owned()),
+        "name": name,
         "path": path,
         "bytes": manifest.bytes(),
         "revision": manifest.revision,

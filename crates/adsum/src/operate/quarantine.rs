@@ -13,7 +13,8 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 use tokio::sync::Semaphore;
 
-use crate::http::{Problem, Routes};
+use crate::act::{Act, Action, Actor};
+use crate::http::{Problem, Routes, owned};
 use crate::live::{Snapshot, Want};
 use crate::quarantine::{self, Entries, REPLAYS_MAX, Records, Replays};
 use crate::service::Service;
@@ -30,7 +31,9 @@ pub(super) fn router() -> Routes {
     Routes::new()
         .get("/v1/quarantine", move |State(service), Query(query)| list(service, lists, query))
         .get("/v1/quarantine/{id}", move |State(service), Path(id)| show(service, shows, id))
-        .post("/v1/quarantine/replay", move |State(service), Json(body)| replay(service, replays, body))
+        .post("/v1/quarantine/replay", move |State(service), actor: Actor, Json(body)| {
+            owned(replay(service, actor, replays, body))
+        })
 }
 
 #[derive(Deserialize)]
@@ -105,7 +108,12 @@ async fn show(service: Arc<Service>, readers: Arc<Semaphore>, id: String) -> Res
     entry.map(Json).ok_or_else(|| Problem::not_found(format!("{} is not in quarantine", quarantine::id(offset))))
 }
 
-async fn replay(service: Arc<Service>, readers: Arc<Semaphore>, body: Replay) -> Result<Json<Value>, Problem> {
+async fn replay(
+    service: Arc<Service>,
+    actor: Actor,
+    readers: Arc<Semaphore>,
+    body: Replay,
+) -> Result<Json<Value>, Problem> {
     if body.ids.is_empty() || body.ids.len() > REPLAYS_MAX {
         let detail = format!("1 to {REPLAYS_MAX} ids are replayed at once");
         return Err(Problem::bad_request("invalid_ids", detail).about("ids"));
@@ -113,6 +121,7 @@ async fn replay(service: Arc<Service>, readers: Arc<Semaphore>, body: Replay) ->
     let offsets: Vec<Offset> =
         (body.ids.iter().enumerate()).map(|(i, id)| parse_id(id, &format!("ids[{i}]"))).collect::<Result<_, _>>()?;
     let snapshot = service.live.snapshot(Want::of_quarantine()).await?;
+    let mut turn = service.metadata.turn().await;
     // No change of what is fixed once counted comes between the look and the append.
     let _gate = service.gate.read().await;
     let directory = service.directory.load_full();
@@ -125,7 +134,9 @@ async fn replay(service: Arc<Service>, readers: Arc<Semaphore>, body: Replay) ->
     if !replays.batch.is_empty() {
         let mut decoded = Decoded { batch: std::mem::take(&mut replays.batch), ..Decoded::default() };
         Projector::new(service.catalog.clone(), service.secret).project_batch(&decoded.batch, &mut decoded.rows);
-        let receipt = service.writer.append(vec![decoded], directory.revision).await?;
+        let detail = json!({ "asked": body.ids.len(), "replayed": replays.asked.len() });
+        let act = Act::new(Action::QuarantineReplay, "quarantine", detail);
+        let receipt = turn.act(&service, &actor, act, vec![decoded]).await?;
         service.live.folded(receipt.seq).await?;
     }
     let after = service.live.snapshot(Want::of_quarantine()).await?;

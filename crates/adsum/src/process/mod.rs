@@ -10,7 +10,7 @@ use adsum_model::ledger::{LedgerColumn, LedgerCounts};
 use adsum_pipeline::{Executor, Pipeline, ShardSlot};
 use adsum_store::AggregateStore;
 use anyhow::{Context, Result};
-use crossbeam_channel::{Receiver, select};
+use crossbeam_channel::{Receiver, never, select};
 
 use crate::clock::{self, Moment};
 use crate::commit::Commits;
@@ -56,7 +56,7 @@ impl<S: AggregateStore> Fold<S> {
     /// Folds and answers until the writer has ended, then commits what waits. An error is the end of the process: the
     /// log has everything, and the next start folds it again.
     pub fn run(mut self) -> Result<()> {
-        let (frames, asks) = (self.frames.clone(), self.ends.asks.clone());
+        let (frames, mut asks) = (self.frames.clone(), self.ends.asks.clone());
         let committed = self.commits.words().clone();
         loop {
             select! {
@@ -64,7 +64,11 @@ impl<S: AggregateStore> Fold<S> {
                     Ok(frame) => self.frame(&frame)?,
                     Err(_) => break,
                 },
-                recv(asks) -> ask => if let Ok(ask) = ask { self.answer(ask)? },
+                recv(asks) -> ask => match ask {
+                    Ok(ask) => self.answer(ask)?,
+                    // Nobody can ask any more, and a closed queue would be ready at once, again and again.
+                    Err(_) => asks = never(),
+                },
                 recv(committed) -> word => self.commits.committed(&mut self.pipeline, word)?,
             }
         }

@@ -131,16 +131,17 @@ async fn answer(
 ) -> Result<()> {
     let tls = service.config.server.tls.clone().map(Tls::load).transpose()?.map(Arc::new);
     let app = router(&service)?;
-    metadata::begin(&service, admin).await?;
     let listener = tokio::net::TcpListener::bind(listen).await.with_context(|| format!("cannot listen on {listen}"))?;
+    let scheme = if tls.is_some() { "https" } else { "http" };
+    let address = format!("{scheme}://{}", listener.local_addr()?);
+    metadata::begin(&service, admin, &address).await?;
     signals::listen(stop, ended, tls.clone())?;
     tokio::spawn(completeness::watch(&service.live));
     tokio::spawn(upkeep(service.guard.exporter.clone()));
-    let scheme = if tls.is_some() { "https" } else { "http" };
-    writeln!(io::stdout(), "adsum listens on {scheme}://{}", listener.local_addr()?)?;
+    writeln!(io::stdout(), "adsum listens on {address}")?;
     let stopping = service.guard.stopping.clone();
     server::serve(listener, app, &service.config.server, tls, stopping).await;
-    metadata::end(&service).await
+    metadata::end(&service, &address).await
 }
 
 async fn upkeep(exporter: Exporter) {

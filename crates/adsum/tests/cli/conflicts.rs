@@ -115,3 +115,19 @@ fn a_replay_takes_up_what_is_countable_now() {
     place.run(&["quarantine", "list", "--reason", "mood"]).fails(1, &["--reason", "mood"]);
     place.run(&["quarantine", "replay"]).fails(2, &["ID"]);
 }
+
+#[test]
+fn a_csv_is_one_and_holds_no_formulas() {
+    let place = Place::new();
+    let formula = Event::new("=1+1").with("currency", "EUR");
+    place.write("euro.toml", "[campaigns.camp_1]\ncurrency = \"USD\"\n");
+    place.write("events.ndjson", format!("{}no event\n", text(&[formula])));
+    place.import(&["--config", "euro.toml", "events.ndjson"]);
+    let csv = place.run(&["quarantine", "list", "--format", "csv"]).ok();
+    let lines: Vec<Vec<&str>> = csv.split_terminator("\r\n").map(|line| line.split(',').collect()).collect();
+    let cells = |line: usize, columns: [usize; 3]| columns.map(|column| lines[line][column]);
+    assert_eq!(lines.len(), 3, "{csv}");
+    assert_eq!(lines[0], ["id", "reason", "receivedAt", "source", "code", "param", "eventId", "occurredAt"]);
+    assert_eq!(cells(1, [1, 4, 6]), ["foreign_currency", "", "\"'=1+1\""]);
+    assert_eq!(cells(2, [1, 4, 6]), ["rejected", "invalid_json", ""]);
+}

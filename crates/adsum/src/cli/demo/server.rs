@@ -3,7 +3,7 @@
 //! Invariant: it is told to stop by the demo alone, after the traffic has ended; a key stroke does not reach it. Not
 //! here: what is asked of it.
 
-use std::io::{BufRead, BufReader};
+use std::io::{self, BufRead, BufReader};
 use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::{Child, ChildStdout, Command, Stdio};
@@ -38,6 +38,7 @@ impl Server {
         }
         // A group of its own: Ctrl-C goes to the demo, which ends the traffic first and the server behind it.
         command.process_group(0).stdin(Stdio::null()).stdout(Stdio::piped());
+        end_with_us(&mut command);
         let mut child = command.spawn().context("the server does not start")?;
         let stdout = BufReader::new(child.stdout.take().context("the server has no output")?);
         Ok(Self { child, stdout })
@@ -71,3 +72,23 @@ impl Server {
         Ok(())
     }
 }
+
+/// Has the system stop the server when the demo is gone, which can say nothing any more if it was killed. It is this
+/// thread that counts as the parent: the one that stays until the end.
+#[cfg(target_os = "linux")]
+fn end_with_us(command: &mut Command) {
+    use rustix::process::{Signal, getpid, getppid, set_parent_process_death_signal};
+
+    let demo = getpid();
+    let tie = move || {
+        set_parent_process_death_signal(Some(Signal::TERM))?;
+        // It may have been killed before.
+        if getppid() == Some(demo) { Ok(()) } else { Err(io::ErrorKind::BrokenPipe.into()) }
+    };
+    // SAFETY: between fork and exec only system calls are made; nothing is allocated and no lock is taken.
+    unsafe { command.pre_exec(tie) };
+}
+
+/// Elsewhere there is no such word: the server of a demo that was killed is stopped by hand.
+#[cfg(not(target_os = "linux"))]
+fn end_with_us(_: &mut Command) {}

@@ -2,6 +2,7 @@
 
 use std::io::{BufRead, BufReader, Read};
 use std::process::{Child, Command, Stdio};
+use std::time::Duration;
 
 use serde_json::Value;
 
@@ -182,4 +183,30 @@ fn a_terminal_gets_a_screen_and_a_signal_ends_it() {
         }
         assert_eq!(left(&place), 0, "{name}");
     }
+}
+
+#[test]
+fn its_server_ends_with_it_when_it_is_killed() {
+    let place = Place::new();
+    let mut child = command(&place, &["--data-dir", "data"]).spawn().unwrap();
+    let mut stdout = BufReader::new(child.stdout.take().unwrap());
+    let mut line = String::new();
+    while !line.contains("tail --url") {
+        line.clear();
+        assert!(stdout.read_line(&mut line).unwrap() > 0, "the demo ended too early");
+    }
+    let lock = std::fs::File::open(place.path("data/lock")).unwrap();
+    assert!(lock.try_lock().is_err(), "the server has the directory");
+    child.kill().unwrap();
+    child.wait().unwrap();
+    // The lock is free when the server is gone, which finishes what it has first.
+    for _ in 0..600 {
+        if lock.try_lock().is_ok() {
+            lock.unlock().unwrap();
+            place.doctor(&[]);
+            return;
+        }
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    panic!("the server goes on without its demo");
 }

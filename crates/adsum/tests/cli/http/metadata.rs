@@ -47,6 +47,10 @@ pub fn everything(server: &Server) -> Vec<Value> {
     let lists = NOUNS.iter().chain(&["tokens", "site-keys", "click-destinations", "audit"]);
     let mut all: Vec<Value> =
         lists.map(|list| server.get(&format!("/v1/{list}?limit=1000")).expect(200)["items"].clone()).collect();
+    // A page of the audit moves on with each start and end.
+    let acts = all[8].as_array_mut().unwrap();
+    acts.retain(|act| act["source"] != "server");
+    acts.truncate(900);
     let campaigns: Vec<Value> = all[1].as_array().unwrap().clone();
     for campaign in campaigns {
         all.push(server.get(&format!("/v1/campaigns/{}/history", campaign["id"].as_str().unwrap())).expect(200));
@@ -206,7 +210,10 @@ fn lists_come_in_pages_and_what_holds_already_is_no_change() {
     let acts = before[8].as_array().unwrap();
     let actions: Vec<&str> = acts.iter().rev().map(|act| act["action"].as_str().unwrap()).collect();
     assert_eq!(actions[0], "token.create");
-    assert_eq!(actions[7..], ["advertiser.put", "campaign.put", "ad.put", "publisher.put", "placement.put"]);
+    assert_eq!(
+        actions[actions.len() - 5..],
+        ["advertiser.put", "campaign.put", "ad.put", "publisher.put", "placement.put"]
+    );
     let headers = [("x-request-id", "req-17")];
     let body = Some(("application/json", &br#"{"name":"z"}"#[..]));
     server.request_as(Some(&server.token), "PUT", "/v1/publishers/a", &headers, body).expect(200);
@@ -460,7 +467,7 @@ fn the_command_line_manages_a_running_server() {
     assert!(run(&["metadata", "load", "load.ndjson"]).ok().contains("changed: 1"));
     assert!(run(&["metadata", "show", "campaign", "camp_1"]).ok().contains("advertiser: adv 1/x"));
     let csv = run(&["metadata", "list", "campaign", "--format", "csv"]).ok();
-    assert_eq!(csv, "id,name,advertiser,currency,billable,status,start,end\ncamp_1,,adv 1/x,EUR,cpm,active,,\n");
+    assert_eq!(csv, "id,name,advertiser,currency,billable,status,start,end\r\ncamp_1,,adv 1/x,EUR,cpm,active,,\r\n");
     assert_eq!(run(&["metadata", "history", "camp_1", "--format", "ndjson"]).ok().lines().count(), 1);
     let token =
         run(&["token", "create", "--role", "reporter", "--source", "agency", "--advertiser", "adv 1/x", "--json"]).ok();

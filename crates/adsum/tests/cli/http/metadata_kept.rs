@@ -29,7 +29,7 @@ fn it_outlives_restarts_and_a_lost_store() {
     let bulk: String = (0..7_000).map(|i| format!("{{\"kind\":\"publisher\",\"id\":\"p{i}\"}}\n")).collect();
     server.request("POST", "/v1/metadata/bulk", Some(("application/x-ndjson", bulk.as_bytes()))).expect(200);
     let before = everything(&server);
-    assert_eq!(before[8].as_array().unwrap().len(), 1000, "a page of the audit");
+    assert_eq!(before[8].as_array().unwrap().len(), 900, "as much of the audit as is compared");
     assert_eq!(server.stop(), Some(0));
     let server = Server::start(&place, &[]);
     assert_eq!(everything(&server), before, "after a clean end");
@@ -73,14 +73,14 @@ fn the_log_decides_where_the_store_fails() {
     // What was missed comes before the next change.
     alter("broken", "audit");
     server.put("/v1/publishers/next", &json!({})).expect(200);
-    assert_eq!(server.get("/v1/audit").expect(200)["items"].as_array().unwrap().len(), 7);
+    assert_eq!(server.get("/v1/audit").expect(200)["items"].as_array().unwrap().len(), 8);
     // A start takes over what was missed as well.
     alter("audit", "broken");
     server.put("/v1/publishers/last", &json!({})).expect(200);
     server.kill();
     alter("broken", "audit");
     let server = Server::start(&place, &[]);
-    assert_eq!(server.get("/v1/audit").expect(200)["items"].as_array().unwrap().len(), 8);
+    assert_eq!(server.get("/v1/audit").expect(200)["items"].as_array().unwrap().len(), 10, "with this start");
     assert_eq!(ids(&server.get("/v1/publishers").expect(200)), ["last", "next", "pub_1"]);
 }
 

@@ -1,13 +1,17 @@
 //! The service from outside: the real process, real sockets.
 
 mod access;
+mod audit;
 mod backup;
+mod clock_doubt;
 mod collect;
 mod collect_events;
+mod collect_gone;
 mod collect_send;
 mod collect_site;
 mod demo;
 mod imports;
+mod imports_memory;
 mod metadata;
 mod metrics;
 mod open_bandit;
