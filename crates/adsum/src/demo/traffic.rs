@@ -19,12 +19,12 @@ const RESENT: u64 = 20;
 const LATE: u64 = 10;
 /// Clicks of robots.
 const ROBOTS: u64 = 30;
-/// Every so manieth event is beyond the horizon, so that it is quarantined. What is seldom comes by count and not by
+/// One event in so many is beyond the horizon, so that it is quarantined. What is seldom comes by count and not by
 /// chance, so that a short demo shows it too; the first ones come behind the first batch, when there is a watermark.
 const TOO_LATE_EVERY: u64 = 600;
-/// Every so manieth event is in a currency that is not the campaign's.
+/// One event in so many is in a currency that is not the campaign's.
 const FOREIGN_EVERY: u64 = 500;
-/// Every so manieth line is no event.
+/// One line in so many is no event.
 const BROKEN_EVERY: u64 = 330;
 /// Of a thousand impressions, those that are clicked; of clicks, those that convert.
 const CLICKED: u64 = 60;
