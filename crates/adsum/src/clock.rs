@@ -144,12 +144,13 @@ impl Doubt {
             let near = self.senders.iter().filter(|s| (**s - with).abs() <= DRIFT_MICROS_MAX).count();
             near * 2 > SENDERS_ASKED
         };
-        let ended = if agree(0) {
-            self.offset = going_on - wall;
-            true
-        } else if agree(wall - going_on) {
+        // Where both clocks are near the senders the wall is right: no offset is kept for nothing.
+        let ended = if agree(wall - going_on) {
             self.offset = 0;
             self.last = (wall, mono);
+            true
+        } else if agree(0) {
+            self.offset = going_on - wall;
             true
         } else {
             false

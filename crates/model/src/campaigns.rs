@@ -106,7 +106,8 @@ pub struct CampaignSpec {
 impl CampaignSpec {
     /// The version whose terms hold at a moment; before the first one, the first.
     pub fn version_at(&self, at: EventTime) -> CampaignVersion {
-        let earliest = self.versions.iter().min_by_key(|v| v.valid_from);
+        // Of equal moments the version declared last stands.
+        let earliest = self.versions.iter().rev().min_by_key(|v| v.valid_from);
         let in_force = self.versions.iter().filter(|v| v.valid_from <= at).max_by_key(|v| v.valid_from);
         in_force.or(earliest).copied().unwrap_or(CampaignVersion::always(BillableType::Cpm))
     }

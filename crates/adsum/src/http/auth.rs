@@ -135,7 +135,7 @@ mod tests {
     fn the_table_says_what_was_meant() {
         // method and path; who may: Collector, Reporter, Fraud, Finance, Admin, and whether one advertiser's token may
         let cases = [
-            ("POST", "/v1/events/collect", "C...A", true),
+            ("POST", "/v1/events/collect", "C...A", false),
             ("GET", "/v1/reports", ".RFNA", true),
             ("GET", "/v1/conservation", ".RFNA", false),
             ("PUT", "/v1/campaigns/{id}", "....A", false),

@@ -131,8 +131,10 @@ impl Versions {
     /// The one whose terms hold at a moment; before the first one, the first.
     pub fn in_force(&self, at: EventTime) -> &Entry<Campaign> {
         let sorted = self.by_time();
+        // Before the first moment what holds from it on; of equal moments the one declared last.
+        let at = at.max(sorted[0].it.effective_from);
         let behind = sorted.partition_point(|v| v.it.effective_from <= at);
-        sorted[behind.saturating_sub(1)]
+        sorted[behind - 1]
     }
 
     /// The campaign as it stands at a moment: the terms in force, and what holds for all versions.

@@ -242,7 +242,7 @@ fn a_campaign_keeps_its_history() {
     let versions: Vec<(&str, u64)> = (history["items"].as_array().unwrap().iter())
         .map(|v| (v["billable"].as_str().unwrap(), v["metadataRevision"].as_u64().unwrap()))
         .collect();
-    assert_eq!(versions, [("cpa", 7), ("cpc", 8), ("cpm", 3), ("cpc", 9)], "{history}");
+    assert_eq!(versions, [("cpa", 8), ("cpc", 9), ("cpm", 4), ("cpc", 10)], "{history}");
     put("2090-01-01T00:00:00Z", "cpc");
     assert_eq!(server.get("/v1/campaigns/camp_1/history").expect(200), history, "the same again is no version");
 }
