@@ -231,10 +231,13 @@ mod tests {
         CampaignVersion { valid_from: at(seconds), ..CampaignVersion::always(billable) }
     }
 
+    fn spec(versions: Vec<CampaignVersion>) -> CampaignSpec {
+        CampaignSpec { id: "c".to_owned(), currency: "EUR".to_owned(), versions, ads: Vec::new() }
+    }
+
     fn table(versions: Vec<CampaignVersion>, unknown: UnknownCampaign) -> (Campaigns, Symbol) {
         let symbols = Symbols::default();
-        let spec = CampaignSpec { id: "c".to_owned(), currency: "EUR".to_owned(), versions, ads: Vec::new() };
-        let table = Campaigns::build(&[spec], "USD", unknown, &symbols).unwrap();
+        let table = Campaigns::build(&[spec(versions)], "USD", unknown, &symbols).unwrap();
         (table, symbols.intern(b"c"))
     }
 
@@ -242,7 +245,9 @@ mod tests {
     fn the_version_that_holds_is_the_latest_that_does_not_lie_behind_the_event() {
         let check = |versions: &[CampaignVersion], want: &[(i64, BillableType)]| {
             let (table, campaign) = table(versions.to_vec(), UnknownCampaign::Reject);
+            let spec = spec(versions.to_vec());
             for (seconds, billable) in want {
+                assert_eq!(spec.version_at(at(*seconds)).billable, *billable, "declared: {versions:?} at {seconds}");
                 let terms = table.terms(campaign, at(*seconds)).unwrap();
                 assert_eq!((terms.billable, terms.in_flight), (*billable, true), "{versions:?} at {seconds}");
             }
