@@ -52,6 +52,8 @@ pub const METRICS: &[(Kind, &str, &str)] = &[
     (Counter, "adsum_metadata_store_failed_total", "Times that the metadata's store could not follow the log"),
     (Counter, "adsum_report_failures_total", "Reports that failed through no fault of the asker"),
     (Gauge, "adsum_fold_queue_depth", "Durable frames that wait to be folded"),
+    (Gauge, "adsum_fold_oldest_seconds", "At most so long a durable frame has waited to be folded"),
+    (Gauge, "adsum_questions_queue_depth", "Questions to the live state that wait"),
     (Histogram, "adsum_fold_seconds", "Folding one frame"),
     (Histogram, "adsum_receipt_to_visible_seconds", "From receipt to the answer of a report"),
     (Histogram, "adsum_checkpoint_seconds", "Committing the state"),

@@ -82,6 +82,11 @@ impl<S: AggregateStore> Fold<S> {
         self.folded_at = frame.meta.appended_at;
         metrics::histogram!("adsum_fold_seconds").record(begun.elapsed_seconds());
         metrics::gauge!("adsum_fold_queue_depth").set(self.frames.len() as u32);
+        metrics::gauge!("adsum_questions_queue_depth").set(self.ends.asks.len() as u32);
+        // What waits is younger than the frame that was folded just now.
+        let behind = clock::now().micros() - frame.meta.appended_at.micros();
+        let oldest = if self.frames.is_empty() { 0 } else { behind.max(0) };
+        metrics::gauge!("adsum_fold_oldest_seconds").set(clock::seconds(oldest));
         let received = frame.batches.iter().flat_map(|b| b.events.first()).map(|row| row.received_at).min();
         if let Some(received) = received {
             let micros = (clock::now().micros() - received.micros()).max(0);
