@@ -166,12 +166,18 @@ impl<S: AggregateStore> Pipeline<S> {
         self.frozen.is_some()
     }
 
-    /// What came since the last freeze, but for the shards' parts.
-    fn unsaved_but_shards(&self) -> Checkpoint {
+    /// The ledger since the last freeze.
+    fn ledger_rows(&self) -> TableRows {
         let mut ledger = TableRows::new(1, LEDGER_COLUMNS);
         for ((source, hour), (counts, revision)) in &self.ledger {
             ledger.push(BucketStart::from_seconds(*hour), &[*source], counts.values(), *revision);
         }
+        ledger
+    }
+
+    /// What came since the last freeze, but for the shards' parts.
+    fn unsaved_but_shards(&self) -> Checkpoint {
+        let ledger = self.ledger_rows();
         let days = self.limits.rows(self.revision);
         let currencies = self.currencies.rows(self.revision);
         let shards = self.catalog.rollups().len() + self.catalog.distinct_users().len();
@@ -212,7 +218,12 @@ impl<S: AggregateStore> Pipeline<S> {
     pub fn pending_rows(&self, table: TableIx, range: BucketRange) -> Vec<TableRows> {
         match table {
             LEDGER | DIMENSION_DAYS | CAMPAIGN_CURRENCIES => {
-                let mut rows = self.unsaved_but_shards().rows.swap_remove(table.index());
+                let now = match table {
+                    LEDGER => self.ledger_rows(),
+                    DIMENSION_DAYS => self.limits.rows(self.revision),
+                    _ => self.currencies.rows(self.revision),
+                };
+                let mut rows = vec![now];
                 rows.extend(self.frozen.iter().flat_map(|f| f.rest.rows[table.index()].iter().cloned()));
                 rows
             }

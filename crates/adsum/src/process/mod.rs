@@ -120,8 +120,8 @@ impl<S: AggregateStore> Fold<S> {
             self.pipeline.store().hold(&mut *with_files).context("the store cannot be copied")?;
         }
         let pipeline = &self.pipeline;
-        let tables = pipeline.store().committed().tables.len();
-        let mut pending = vec![Vec::new(); tables];
+        let view = pipeline.store().view();
+        let mut pending = vec![Vec::new(); view.committed().tables.len()];
         for table in &ask.want.tables {
             pending[table.index()] = pipeline.pending_rows(*table, ask.want.range);
         }
@@ -130,7 +130,7 @@ impl<S: AggregateStore> Fold<S> {
             false => (Vec::new(), Vec::new()),
         };
         let snapshot = Snapshot {
-            view: pipeline.store().view(),
+            view,
             pending,
             quarantined,
             released,
