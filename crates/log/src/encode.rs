@@ -8,6 +8,7 @@
 use std::sync::Arc;
 
 use adsum_model::catalog::Catalog;
+use adsum_model::prefetch::fetch;
 use adsum_model::record::{Form, RecordBatch, RecordHead, Span};
 use adsum_model::symbol::Symbol;
 use hashbrown::HashMap;
@@ -25,6 +26,8 @@ const BLOCK_BYTES: usize = 256 << 10;
 const VALUE_BYTES_MAX: usize = 16;
 /// Room for what precedes the values: shape, receivedAt, campaign.
 const HEAD_BYTES_MAX: usize = 3 * VARINT_BYTES_MAX;
+/// How many records ahead of its turn the numbers of a record's symbols are asked for.
+const PREFETCH_AHEAD: usize = 4;
 
 /// The numbers of symbols in the current segment's dictionary: an array by symbol, stamped with the segment, so that
 /// a new segment costs nothing and a look-up hashes nothing. An entry has 32 bits, for the look-ups of a frame miss
@@ -48,6 +51,18 @@ impl StringIds {
         match self.stamped.get(symbol.index()) {
             Some(stamped) if stamped >> ID_BITS == self.generation => Some(stamped & ((1 << ID_BITS) - 1)),
             _ => None,
+        }
+    }
+
+    /// Asks the processor for the numbers of a record's symbols, and for its texts.
+    #[inline(always)]
+    fn prefetch(&self, batch: &RecordBatch, head: &RecordHead) {
+        for span in batch.fields(head) {
+            match span.form {
+                Form::Symbol => self.stamped.get(span.as_symbol().index()).map_or((), fetch),
+                Form::Text => batch.arena.get(span.start as usize).map_or((), fetch),
+                _ => {}
+            }
         }
     }
 
@@ -85,6 +100,19 @@ pub(crate) struct Encoder {
     scratch: Shape,
     out: Writer,
     new: NewEntries,
+    begun: Option<Begun>,
+}
+
+/// The frame at hand.
+struct Begun {
+    header: FrameHeader,
+    binding: u32,
+    bases: Bases,
+    /// Whether a time was met, which the bases are of.
+    timed: bool,
+    /// Where the open block begins.
+    block: Option<usize>,
+    records: u64,
 }
 
 /// The entries that the current frame is the first to use.
@@ -120,6 +148,7 @@ impl Encoder {
             scratch: Shape::empty(),
             out: Writer::default(),
             new: NewEntries::default(),
+            begun: None,
         }
     }
 
@@ -133,35 +162,47 @@ impl Encoder {
         self.forget_new();
     }
 
-    /// Encodes a frame; `header` has everything but the time base, the count and the lengths. Returns its bytes.
-    pub(crate) fn encode(
-        &mut self,
-        mut header: FrameHeader,
-        batches: &[&RecordBatch],
-        bytes_max: u64,
-    ) -> Result<(FrameHeader, &[u8]), LogError> {
-        let time = batches.iter().find_map(|b| b.spans.iter().find(|s| s.form == Form::Time));
-        let time_millis = time.map_or(0, |span| span.as_wide() as i64 / 1000);
-        header.time_base_micros = time_millis * 1000;
-        let bases =
-            Bases { appended_at: header.appended_at.micros(), time_millis, time_micros: header.time_base_micros };
-        let binding = header.binding();
+    /// Begins a frame; `header` has everything but the time base, the count and the lengths. What was begun before and
+    /// not ended is forgotten.
+    pub(crate) fn begin(&mut self, header: FrameHeader) {
+        self.rollback();
         self.out.clear();
         self.out.put(&[0; FRAME_HEADER_BYTES]);
-        let mut block = None;
-        let mut records = 0_u64;
-        for batch in batches {
-            for head in &batch.heads {
-                let start = *block.get_or_insert_with(|| begin_block(&mut self.out));
-                self.record(batch, head, bases);
-                if self.out.len() - start >= BLOCK_BYTES {
-                    end_block(&mut self.out, start, binding);
-                    block = None;
-                    self.check_size(bytes_max)?;
-                }
-            }
-            records += batch.heads.len() as u64;
+        let bases = Bases { appended_at: header.appended_at.micros(), time_millis: 0, time_micros: 0 };
+        self.begun = Some(Begun { binding: header.binding(), header, bases, timed: false, block: None, records: 0 });
+    }
+
+    /// Adds records to the frame.
+    pub(crate) fn push(&mut self, batch: &RecordBatch, bytes_max: u64) -> Result<(), LogError> {
+        let mut begun = self.begun.take().expect("a frame was begun");
+        // Times are relative to the first one of the frame.
+        if !begun.timed
+            && let Some(time) = batch.spans.iter().find(|s| s.form == Form::Time)
+        {
+            begun.timed = true;
+            begun.bases.time_millis = time.as_wide() as i64 / 1000;
+            begun.bases.time_micros = begun.bases.time_millis * 1000;
         }
+        for (i, head) in batch.heads.iter().enumerate() {
+            if let Some(ahead) = batch.heads.get(i + PREFETCH_AHEAD) {
+                self.ids.prefetch(batch, ahead);
+            }
+            let start = *begun.block.get_or_insert_with(|| begin_block(&mut self.out));
+            self.record(batch, head, begun.bases);
+            if self.out.len() - start >= BLOCK_BYTES {
+                end_block(&mut self.out, start, begun.binding);
+                begun.block = None;
+                self.check_size(bytes_max)?;
+            }
+        }
+        begun.records += batch.heads.len() as u64;
+        self.begun = Some(begun);
+        Ok(())
+    }
+
+    /// Ends the frame and returns its bytes.
+    pub(crate) fn end(&mut self, bytes_max: u64) -> Result<(FrameHeader, &[u8]), LogError> {
+        let Begun { mut header, bases, binding, block, records, .. } = self.begun.take().expect("a frame was begun");
         if let Some(start) = block {
             end_block(&mut self.out, start, binding);
         }
@@ -170,6 +211,7 @@ impl Encoder {
         self.check_size(bytes_max)?;
         let too_large = LogError::TooLarge { bytes: self.out.len() as u64, bytes_max };
         let Ok(records) = u32::try_from(records) else { return Err(too_large) };
+        header.time_base_micros = bases.time_micros;
         header.records = records;
         header.blocks_bytes = (blocks_end - FRAME_HEADER_BYTES) as u32;
         header.dictionary_bytes = (self.out.len() - blocks_end) as u32;
@@ -198,6 +240,7 @@ impl Encoder {
         }
         self.dictionary_bytes -= self.new.bytes;
         self.last_shape = 0;
+        self.begun = None;
         self.forget_new();
     }
 
