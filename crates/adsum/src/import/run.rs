@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::{Builder, Scope, ScopedJoinHandle};
 
 use adsum_log::{EventLog, FrameDraft};
 use adsum_model::campaigns::Campaigns;
@@ -126,18 +127,19 @@ pub fn run<L: EventLog, S: AggregateStore + Clone>(
     let store = pipeline.store().clone();
     pipeline.merge_elsewhere();
     let result = std::thread::scope(|scope| -> Result<()> {
-        let committing = scope.spawn(|| committer.run(&store));
-        let merging = scope.spawn(|| merger.run(&store));
-        let reader = scope.spawn(|| stages.read(tasks_out, buffers_in));
+        let committing = thread(scope, "commit", || committer.run(&store))?;
+        let merging = thread(scope, "merge", || merger.run(&store))?;
+        let reader = thread(scope, "read", || stages.read(tasks_out, buffers_in))?;
         for _ in 0..options.decoders.max(1) {
             let decoder = Decoder::new(catalog.clone(), campaigns.clone(), secret);
             let (tasks_in, spares_in, done_out) = (&tasks_in, &spares_in, done_out.clone());
             let stages = &stages;
-            scope.spawn(move || stages.decode(decoder, tasks_in, spares_in, &done_out));
+            thread(scope, "decode", move || stages.decode(decoder, tasks_in, spares_in, &done_out))?;
         }
         drop(done_out);
-        let appender = scope
-            .spawn(|| stages.append(log, &mut limits, &mut records, done_in, frames_out, &buffers_out, &spares_out));
+        let appender = thread(scope, "append", || {
+            stages.append(log, &mut limits, &mut records, done_in, frames_out, &buffers_out, &spares_out)
+        })?;
         // The fold runs on this thread. If it fails it stops receiving, and every stage behind it ends.
         let folded = (|| -> Result<()> {
             for frame in frames_in {
@@ -163,6 +165,15 @@ pub fn run<L: EventLog, S: AggregateStore + Clone>(
     append_and_fold(log, pipeline, options.metadata, records.end(clock::now()))?;
     pipeline.checkpoint()?;
     Ok(ImportResult { run: plan.standing.run, figures, resumed: plan.standing.resumed })
+}
+
+/// Starts a thread of the run under its stage's name.
+fn thread<'scope, T: Send + 'scope>(
+    scope: &'scope Scope<'scope, '_>,
+    name: &str,
+    run: impl FnOnce() -> T + Send + 'scope,
+) -> Result<ScopedJoinHandle<'scope, T>> {
+    Builder::new().name(name.to_owned()).spawn_scoped(scope, run).context("a thread cannot be started")
 }
 
 /// Goes on with a killed run if the files are its files, else begins one.
