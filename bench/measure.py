@@ -2,9 +2,9 @@
 
 Usage: measure.py RUNS.jsonl NAME COMMAND [ARGUMENT ...]
 
-Seconds are from start to end of the process; CPU seconds (user and system) and the peak of resident memory (MB of 10^6
-bytes, of the largest process) are the kernel's account of it and of everything that it started, also of what it left
-behind. The command's exit code is passed on; of one that failed nothing is written.
+Seconds are from start to end of the process; CPU seconds (user and system), the peak of resident memory (MB of 10^6 bytes,
+of the largest process) and what was written towards disks (MB) are the kernel's account of it and of everything that it
+started, also of what it left behind. The command's exit code is passed on; of one that failed nothing is written.
 """
 
 import ctypes
@@ -50,6 +50,8 @@ def main() -> int:
             "seconds": round(seconds, 3),
             "cpuSeconds": round(sum(u.ru_utime + u.ru_stime for u in usages), 3),
             "peakMb": round(max(u.ru_maxrss for u in usages) * 1024 / 1e6),
+            # The kernel counts in blocks of 512 bytes.
+            "writtenMb": round(sum(u.ru_oublock for u in usages) * 512 / 1e6),
         }
         with open(results, "a", encoding="utf-8") as out:
             out.write(json.dumps(line) + "\n")

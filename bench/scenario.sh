@@ -73,8 +73,9 @@ check() { # name, truth, report
 check_peer() { # name, truth, report
   local verdict off
   verdict=$("$target/adsum-gen" check --truth "$2" --report "$3") || true
-  off=$(awk '/: truth / { split($0, part, /[:, ]+/); if (part[5] != part[3]) printf "%s %+d  ", part[1], part[5] - part[3] }' <<< "$verdict")
-  python3 "$bench/table.py" verdict "$runs" "$1" "${off:-$(head -n 1 <<< "$verdict" | cut -d: -f1)}"
+  off=$(awk '/^[A-Za-z]+: truth / { split($0, part, /[:, ]+/); if (part[5] != part[3]) printf "%s %+d  ", part[1], part[5] - part[3] }' \
+    <<< "$verdict")
+  python3 "$bench/table.py" verdict "$runs" "$1" "${off:-$(grep -oiE "^(not )?exact" <<< "$verdict")}"
   rm -f "$3"
 }
 
