@@ -12,7 +12,7 @@ COSTS = {
     "batch_cpu_us": 8.8,
     "single_cpu_us": 116.0,
     "json_bytes": 409,
-    "log_bytes": 77.6,
+    "log_bytes": 77.5,
     "key_bytes": 42.0,
     "key_memory_bytes": 2.1,
     "row_bytes": 10.0,

@@ -86,6 +86,11 @@ row() { # kind, arguments...
   python3 "$bench/table.py" "$kind" "$runs" "$results" --scenario "$scenario" --commit "$(cd "$root" && git rev-parse --short HEAD)" "$@"
 }
 
+# The table of this scenario's rows.
+show_rows() {
+  python3 "$bench/table.py" rows "$results" --scenario "$scenario" || true
+}
+
 import() { # name, configuration, folder, file
   rm -rf "$3"
   measure "$1" "$adsum" import --config "$2" --data-dir "$3" --json "$4" > "$dir/import.txt"

@@ -10,7 +10,7 @@ the same machine. Not here: what is run.
     table.py rate RUNS RESULTS --row TEXT ...          keeps a row: events a second of a name
     table.py value RUNS RESULTS --row TEXT ...         keeps a row: a figure that was worked out elsewhere
     table.py median RUNS NAME FIELD                    prints one median
-    table.py rows RESULTS                              prints the rows; exits 1 if one of them is not exact
+    table.py rows RESULTS [--scenario NAME]            prints the rows; exits 1 if one of them is not exact
 """
 
 import argparse
@@ -152,7 +152,8 @@ def show_rows(args: argparse.Namespace) -> int:
     """The last of each row, in the order of their first."""
     last: dict[tuple, dict] = {}
     for line in read(args.results):
-        last[(line.get("scenario"), line.get("row"))] = line
+        if args.scenario in (None, line.get("scenario")):
+            last[(line.get("scenario"), line.get("row"))] = line
 
     def target(line: dict) -> str:
         least, most = line.get("atLeast"), line.get("atMost")
@@ -172,8 +173,9 @@ def show_rows(args: argparse.Namespace) -> int:
     head = ("row", "figure", "unit", "target", "met", "exact", "x floor (wanted)", "x peers (wanted)")
     rows = [head]
     for line in last.values():
+        figure = "-" if line.get("value") is None else f"{line['value']:g}"
         rows.append((
-            line["row"], f"{line['value']:g}", line.get("unit", ""), target(line), word(line.get("met")),
+            str(line.get("row")), figure, line.get("unit", ""), target(line), word(line.get("met")),
             word(line.get("exact")), beside(line, True), beside(line, False),
         ))
     show(rows)
@@ -211,6 +213,7 @@ def main() -> int:
             row.add_argument("--unit", required=True)
     rows = commands.add_parser("rows")
     rows.add_argument("results")
+    rows.add_argument("--scenario")
     args = parser.parse_args()
     if args.command == "verdict":
         append(args.runs, {"name": args.name, "verdict": args.text})

@@ -200,6 +200,6 @@ for step in "$@"; do
 done
 
 echo "workload A: $events lines ($side_events in the side steps), seed $seed, $rounds rounds"
-python3 "$bench/table.py" rows "$results" || true
+show_rows
 echo "every result that must be exact is: $exact"
 [[ $exact == yes ]]

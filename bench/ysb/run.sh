@@ -58,6 +58,7 @@ show "$events" --beside "floor S" --beside DuckDB
 row rate --row "B, Yahoo streaming benchmark" --name "adsum import" --events "$events" --at-least 8.0 --exact "$exact" \
   --beside "floor S" --beside "floor F" --beside DuckDB=2.5 --beside Flink=25 --beside "ClickHouse batch" \
   --beside "ClickHouse view"
+show_rows
 rm -rf "$data"
 echo "where the time of an import goes, functions by their own share:"
 profile "$adsum" import --config "$config" --data-dir "$data" --json "$lines"
