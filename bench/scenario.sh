@@ -45,8 +45,28 @@ has_peer() { # name
   [[ " $peers " == *" $1 "* ]]
 }
 
-prepare_peer() { # program
-  python3 "$bench/peers/$1.py" --prepare
+# Installs the peers; one that this machine cannot run says what is missing, and is left out.
+prepare_peers() {
+  local name ready=""
+  for name in $peers; do
+    if python3 "$bench/peers/$(cd "$bench/peers" && ls "$name"_*.py | head -n 1)" --prepare; then
+      ready="$ready $name"
+    else
+      echo "without $name" >&2
+    fi
+  done
+  peers=$ready
+}
+
+# One run of a peer, with what its program is told beside where the result goes; one that breaks has no row.
+peer() { # name, program, check, truth, arguments...
+  local name=$1 program=$2 check=$3 truth=$4
+  shift 4
+  if measure "$name" python3 "$bench/peers/$program.py" --out "$dir/peer.csv" "$@" > "$dir/peer.txt"; then
+    "$check" "$name" "$truth" "$dir/peer.csv"
+  else
+    echo "$name broke: no row of it" >&2
+  fi
 }
 
 # Runs a command and keeps what it took under a name. Nothing of an earlier run is still being written meanwhile.

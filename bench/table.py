@@ -115,9 +115,12 @@ def show_runs(args: argparse.Namespace) -> None:
 
 def keep(args: argparse.Namespace, value: float, unit: str, ratios: dict[str, dict]) -> None:
     """Adds a row to the results."""
+    # What was not measured is neither reached nor missed.
     reached = [value >= args.at_least] if args.at_least is not None else []
     reached += [value <= args.at_most] if args.at_most is not None else []
-    reached += [ratio["ratio"] >= ratio["wanted"] for ratio in ratios.values() if "wanted" in ratio]
+    wanted = [ratio for ratio in ratios.values() if "wanted" in ratio]
+    reached += [None if ratio["ratio"] is None else ratio["ratio"] >= ratio["wanted"] for ratio in wanted]
+    met = False if False in reached else None if None in reached or not reached else True
     append(args.results, {
         "scenario": args.scenario,
         "row": args.row,
@@ -126,7 +129,7 @@ def keep(args: argparse.Namespace, value: float, unit: str, ratios: dict[str, di
         "atLeast": args.at_least,
         "atMost": args.at_most,
         "ratios": ratios,
-        "met": all(reached) if reached else None,
+        "met": met,
         "exact": {"yes": True, "no": False}.get(args.exact),
         "date": datetime.date.today().isoformat(),
         "cores": len(os.sched_getaffinity(0)),
@@ -140,10 +143,11 @@ def keep_rate(args: argparse.Namespace) -> None:
     ratios = {}
     for beside in args.beside:
         other, _, wanted = beside.partition("=")
-        if other in runs.by_name:
-            ratios[other] = {"ratio": round(runs.ratio(args.name, other), 2)}
-            if wanted:
-                ratios[other]["wanted"] = float(wanted)
+        ratio = round(runs.ratio(args.name, other), 2) if other in runs.by_name else None
+        if ratio is not None or wanted:
+            ratios[other] = {"ratio": ratio}
+        if wanted:
+            ratios[other]["wanted"] = float(wanted)
     rate = args.events / runs.median(args.name, "seconds") / 1e6
     keep(args, round(rate, 2), "M events/s", ratios)
 
@@ -164,7 +168,8 @@ def show_rows(args: argparse.Namespace) -> int:
         for name, ratio in (line.get("ratios") or {}).items():
             if name.startswith("floor") == is_floor:
                 wanted = f" ({ratio['wanted']:g})" if "wanted" in ratio else ""
-                texts.append(f"{name} {ratio['ratio']:.2f}{wanted}")
+                is_there = ratio.get("ratio") is not None
+                texts.append(f"{name} {ratio['ratio']:.2f}{wanted}" if is_there else f"{name} -{wanted}")
         return ", ".join(texts) or "-"
 
     def word(value: bool | None) -> str:

@@ -46,11 +46,6 @@ drop() { # events, order, hot
   rm -f "$(lines "$@")" "$from" "${from%.csv}.json"
 }
 
-peer() { # name, program, lines, truth, check
-  measure "$1" python3 "$bench/peers/$2.py" --json "$3" --out "$dir/peer.csv" > "$dir/peer.txt"
-  "$5" "$1" "$4" "$dir/peer.csv"
-}
-
 # Imports and checks the report; the folder stays.
 import_and_check() { # name, configuration, folder, lines, truth
   import "$1" "$2" "$3" "$4"
@@ -69,13 +64,11 @@ usual() {
   generate "$events" usual 0
   file=$(lines "$events" usual 0) to=$(truth "$events" usual 0)
   if fits_in_memory; then in_memory=yes; else echo "no row of log and store in memory: $memory is too small"; fi
-  for program in duckdb_batch clickhouse_batch flink_sql; do
-    if has_peer "${program%%_*}"; then prepare_peer "$program"; fi
-  done
+  prepare_peers
   for ((round = 1; round <= rounds; round++)); do
     measure "floor S" "$target/adsum-floor" --json "$file" --out "$dir/floor.csv" > "$dir/floor.txt"
     check "floor S" "$to" "$dir/floor.csv"
-    if has_peer duckdb; then peer DuckDB duckdb_batch "$file" "$to" check; fi
+    if has_peer duckdb; then peer DuckDB duckdb_batch check "$to" --json "$file"; fi
     import_and_check "adsum import" "$config" "$data" "$file" "$to"
     if [[ $in_memory ]]; then
       import_and_check "adsum import, in memory" "$config" "$memory" "$file" "$to"
@@ -84,10 +77,10 @@ usual() {
   done
   # These take minutes and differ by factors: once.
   if has_peer clickhouse; then
-    peer "ClickHouse batch" clickhouse_batch "$file" "$to" check
-    peer "ClickHouse view" clickhouse_view "$file" "$to" check_peer
+    peer "ClickHouse batch" clickhouse_batch check "$to" --json "$file"
+    peer "ClickHouse view" clickhouse_view check_peer "$to" --json "$file"
   fi
-  if has_peer flink; then peer Flink flink_sql "$file" "$to" check_peer; fi
+  if has_peer flink; then peer Flink flink_sql check_peer "$to" --json "$file"; fi
 
   show "$events" --beside "floor S" --beside DuckDB
   echo "data folder: $(du -sm "$data" | cut -f1) MiB"

@@ -11,11 +11,8 @@ lines=$dir/b-$events-$seed.ndjson
 truth=$dir/b-$events-$seed.truth.csv
 campaigns=$dir/b-$events-$seed.campaigns.toml
 config=$dir/ysb.toml
-
-peer() { # name, program
-  measure "$1" python3 "$bench/peers/$2.py" --workload ysb --campaigns "$campaigns" --json "$lines" --out "$dir/peer.csv" \
-    > "$dir/peer.txt"
-}
+# What a peer is told.
+told=(--workload ysb --campaigns "$campaigns" --json "$lines")
 
 if [[ ! -s ${truth%.csv}.json || ! -s $lines ]]; then
   "$target/adsum-gen" ysb --events "$events" --seed "$seed" --out "$lines" --truth "$truth" --campaigns "$campaigns"
@@ -23,9 +20,7 @@ fi
 cat "$bench/ysb/adsum.toml" "$campaigns" > "$config"
 # All read from the page cache, so that the disk's mood of the hour decides nothing.
 cat "$lines" > /dev/null
-for program in duckdb_batch clickhouse_batch flink_sql; do
-  if has_peer "${program%%_*}"; then prepare_peer "$program"; fi
-done
+prepare_peers
 
 for ((round = 1; round <= rounds; round++)); do
   measure "floor S" "$target/adsum-floor" ysb --campaigns "$campaigns" --json "$lines" --out "$dir/floor.csv" > "$dir/floor.txt"
@@ -33,25 +28,17 @@ for ((round = 1; round <= rounds; round++)); do
   measure "floor F" "$target/adsum-floor" ysb --fitted --campaigns "$campaigns" --json "$lines" --out "$dir/floor.csv" \
     > "$dir/floor.txt"
   check "floor F" "$truth" "$dir/floor.csv"
-  if has_peer duckdb; then
-    peer DuckDB duckdb_batch
-    check DuckDB "$truth" "$dir/peer.csv"
-  fi
+  if has_peer duckdb; then peer DuckDB duckdb_batch check "$truth" "${told[@]}"; fi
   import "adsum import" "$config" "$data" "$lines"
   report "adsum import: report" "$config" "$data" bucket campaignId
   check "adsum import" "$truth" "$dir/adsum.csv"
 done
 # These take minutes and differ by factors: once.
 if has_peer clickhouse; then
-  peer "ClickHouse batch" clickhouse_batch
-  check "ClickHouse batch" "$truth" "$dir/peer.csv"
-  peer "ClickHouse view" clickhouse_view
-  check "ClickHouse view" "$truth" "$dir/peer.csv"
+  peer "ClickHouse batch" clickhouse_batch check "$truth" "${told[@]}"
+  peer "ClickHouse view" clickhouse_view check "$truth" "${told[@]}"
 fi
-if has_peer flink; then
-  peer Flink flink_sql
-  check_peer Flink "$truth" "$dir/peer.csv"
-fi
+if has_peer flink; then peer Flink flink_sql check_peer "$truth" "${told[@]}"; fi
 
 echo "workload B: $events lines, seed $seed, $rounds rounds"
 show "$events" --beside "floor S" --beside DuckDB
