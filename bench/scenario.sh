@@ -47,9 +47,11 @@ has_peer() { # name
 
 # Installs the peers; one that this machine cannot run says what is missing, and is left out.
 prepare_peers() {
-  local name ready=""
+  local name ready="" programs
   for name in $peers; do
-    if python3 "$bench/peers/$(cd "$bench/peers" && ls "$name"_*.py | head -n 1)" --prepare; then
+    # Programs of one peer share its virtualenv.
+    programs=("$bench/peers/$name"_*.py)
+    if python3 "${programs[0]}" --prepare; then
       ready="$ready $name"
     else
       echo "without $name" >&2
