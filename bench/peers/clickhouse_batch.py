@@ -1,8 +1,8 @@
 """ClickHouse (chdb, the engine inside a process): one batch query from NDJSON to the same CSV that adsum's report is.
 
 Lines are read as text and taken apart by JSONExtract: the format JSONEachRow loses the line behind a truncated one (15 of
-989,865 events), and took 3.2 s of CPU for a million lines against 2.3. Strings as LowCardinality took 1.8 times as long.
-Deduplication is DISTINCT ON; grouping by eventId with any() took 1.3 times the CPU. Not here: tables on disk
+989,865 events), and took 3.2 s of CPU for a million lines against 2.3. With that format strings as LowCardinality took 1.8
+times the CPU, and grouping by eventId with any() 1.3 times that of DISTINCT ON. Not here: tables on disk
 (clickhouse_view.py).
 """
 
