@@ -6,7 +6,7 @@
 use std::borrow::Cow;
 
 use super::scan::{DEPTH_MAX, JsonError, Kind, MEMBERS_MAX, Scanner, quote_into, unescape, unescaped};
-use crate::hash::HashValue;
+use crate::hash::{HashValue, Letter};
 
 /// One member of an object: its key's text, and where its value lies.
 type Member<'a> = (Cow<'a, [u8]>, std::ops::Range<usize>);
@@ -98,12 +98,12 @@ fn canonical_into(scanner: &mut Scanner<'_>, depth: usize, out: &mut Vec<u8>) ->
     Ok(())
 }
 
-/// How an unknown field enters a content hash: the index of its letter, and its word; a null is missing.
-pub(crate) fn json_word(value: &[u8]) -> Option<(u8, u64)> {
+/// How an unknown field enters a content hash: its letter and its word; a null is missing.
+pub(crate) fn json_word(value: &[u8]) -> Option<(Letter, u64)> {
     let mut scanner = Scanner::new(value, 0);
     let hash = match scanner.value(0).ok()? {
         Kind::Null => return None,
-        Kind::String(s) => return Some((b'T', HashValue::Text(&unescaped(value, s)).word())),
+        Kind::String(s) => return Some((Letter::Text, HashValue::Text(&unescaped(value, s)).word())),
         Kind::Number => {
             let text = std::str::from_utf8(value).ok()?;
             match (text.parse::<u64>(), text.parse::<i64>()) {
@@ -116,7 +116,7 @@ pub(crate) fn json_word(value: &[u8]) -> Option<(u8, u64)> {
         }
         Kind::Object | Kind::Array | Kind::True | Kind::False => {
             let canonical = canonical_json(value).ok()?;
-            return Some((b'J', HashValue::Json(&canonical).word()));
+            return Some((Letter::Json, HashValue::Json(&canonical).word()));
         }
     };
     Some((hash.letter(), hash.word()))
