@@ -12,10 +12,11 @@
 //! word of its value xor XXH3-64 of its name and a letter, times XXH3-64 of its name with the lowest bit set; of the
 //! product's 128 bits both halves xored. Letters and words: `T` text, of a canonical lower-case UUID XXH3-64 with the
 //! seed 1 of its 16 bytes, of other text XXH3-64 of its UTF-8 bytes; `P` an integer >= 0, itself; `M` a negative integer
-//! in two's complement; `I` a moment in microseconds; `J` other JSON, XXH3-64 of its canonical text (no white space, keys
-//! in byte order, numbers as written, and in strings only the quote, the backslash and the characters below U+0020
-//! escaped, the latter as `\u00xx` in lower case). `consent`, `propensity` and `attributes` are always `J`. A field that
-//! the catalog does not know enters the same way, so that making it a dimension changes no hash.
+//! in two's complement; `I` a moment in microseconds; `J` other JSON, XXH3-64 of the one term (8 bytes, little endian)
+//! that it makes under an empty name: there `T` is as above, `O` an object, XXH3-64 of the sum of its members' terms, `A`
+//! an array, in the same way of its elements, each under its place from 0 on in decimal, and `J` anything else, XXH3-64
+//! of it as written. `consent`, `propensity` and `attributes` are always `J`. A field that the catalog does not know
+//! enters the same way, so that making it a dimension changes no hash.
 //! Invariant: both are computable from the stored record, and never from a dictionary's ids.
 
 use std::hash::Hasher;
@@ -44,11 +45,13 @@ impl Secret {
     }
 }
 
-/// A value as hashes see it.
+/// A value as part of a dedupe key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum HashValue<'a> {
+pub enum KeyPart<'a> {
     /// Text, a UUID's too.
     Text(&'a [u8]),
+    /// A canonical UUID.
+    Uuid(&'a [u8; 16]),
     /// An integer from 0.
     Uint(u64),
     /// A negative integer.
@@ -59,30 +62,7 @@ pub enum HashValue<'a> {
     Json(&'a [u8]),
 }
 
-impl HashValue<'_> {
-    /// The letter of its form.
-    pub fn letter(&self) -> Letter {
-        match self {
-            Self::Text(_) => Letter::Text,
-            Self::Uint(_) => Letter::Uint,
-            Self::Int(_) => Letter::Int,
-            Self::Time(_) => Letter::Time,
-            Self::Json(_) => Letter::Json,
-        }
-    }
-
-    /// Its word in a content hash.
-    pub fn word(&self) -> u64 {
-        match self {
-            Self::Text(bytes) => text_word(bytes),
-            Self::Json(bytes) => xxh3_64(bytes),
-            Self::Uint(value) => *value,
-            Self::Int(value) | Self::Time(value) => *value as u64,
-        }
-    }
-}
-
-/// The forms of values that a content hash tells apart.
+/// The forms of values that content hashes tell apart.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Letter {
     /// `T`
@@ -95,13 +75,17 @@ pub enum Letter {
     Time,
     /// `J`
     Json,
+    /// `O`
+    Object,
+    /// `A`
+    Array,
 }
 
 impl Letter {
-    const ALL: [Self; 5] = [Self::Text, Self::Uint, Self::Int, Self::Time, Self::Json];
+    const ALL: [Self; 7] = [Self::Text, Self::Uint, Self::Int, Self::Time, Self::Json, Self::Object, Self::Array];
 
     fn byte(self) -> u8 {
-        b"TPMIJ"[self as usize]
+        b"TPMIJOA"[self as usize]
     }
 }
 
@@ -191,10 +175,16 @@ impl ContentSum {
         self.0 = self.0.wrapping_add(product as u64 ^ (product >> 64) as u64);
     }
 
+    /// What was added as a word.
+    #[inline(always)]
+    pub fn word(self) -> u64 {
+        xxh3_64(&self.0.to_le_bytes())
+    }
+
     /// The hash of what was added.
-    #[inline]
+    #[inline(always)]
     pub fn finish(self) -> ContentHash {
-        ContentHash::new(xxh3_64(&self.0.to_le_bytes()))
+        ContentHash::new(self.word())
     }
 }
 
@@ -327,25 +317,30 @@ impl KeyHasher {
     }
 
     /// Adds a part.
-    pub fn part(&mut self, value: HashValue<'_>) {
-        let letter = value.letter().byte();
-        match value {
-            HashValue::Text(bytes) | HashValue::Json(bytes) => {
-                if let (HashValue::Text(_), Some(uuid)) = (value, canonical_uuid(bytes)) {
-                    return self.uuid_part(&uuid);
-                }
-                self.bytes.extend_from_slice(bytes);
-                self.bytes.extend_from_slice(&(bytes.len() as u32).to_le_bytes());
+    pub fn part(&mut self, part: KeyPart<'_>) {
+        let bytes = &mut self.bytes;
+        let mut with_length = |text: &[u8], letter| {
+            bytes.extend_from_slice(text);
+            bytes.extend_from_slice(&(text.len() as u32).to_le_bytes());
+            bytes.push(letter);
+        };
+        let (word, letter) = match part {
+            KeyPart::Text(text) => match canonical_uuid(text) {
+                Some(uuid) => return self.part(KeyPart::Uuid(&uuid)),
+                None => return with_length(text, b'T'),
+            },
+            KeyPart::Json(text) => return with_length(text, b'J'),
+            KeyPart::Uuid(uuid) => {
+                bytes.extend_from_slice(uuid);
+                bytes.push(b'U');
+                return;
             }
-            _ => self.bytes.extend_from_slice(&value.word().to_le_bytes()),
-        }
-        self.bytes.push(letter);
-    }
-
-    /// Adds a part that is a canonical UUID.
-    pub fn uuid_part(&mut self, uuid: &[u8; 16]) {
-        self.bytes.extend_from_slice(uuid);
-        self.bytes.push(b'U');
+            KeyPart::Uint(value) => (value, b'P'),
+            KeyPart::Int(value) => (value as u64, b'M'),
+            KeyPart::Time(value) => (value as u64, b'I'),
+        };
+        bytes.extend_from_slice(&word.to_le_bytes());
+        bytes.push(letter);
     }
 
     /// The key of what was added.

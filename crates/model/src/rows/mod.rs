@@ -11,12 +11,14 @@ use std::sync::Arc;
 use crate::catalog::{
     BillableType, Catalog, DimensionIx, DimensionSource, EventTypeIx, FieldIx, NullPolicy, WellKnown,
 };
-use crate::hash::{ContentName, ContentSum, ContentTerm, HashValue, KeyHasher, KeyScope, Letter, Secret, uuid_word};
+use crate::hash::{
+    ContentName, ContentSum, ContentTerm, KeyHasher, KeyPart, KeyScope, Letter, Secret, text_word, uuid_word,
+};
 use crate::id::{ContentHash, DedupeKey, Offset};
 use crate::record::{Form, OUT_OF_FLIGHT_BIT, RecordBatch, RecordHead, RecordKind, Span, Stream};
 use crate::symbol::{Symbol, SymbolCache};
 use crate::time::{EventTime, MICROS_PER_SECOND, ReceivedAt};
-use crate::wire::{attribute_text, canonical_json, json_word, members};
+use crate::wire::{attribute_text, canonical_json, free_word, json_word, members};
 
 pub use control::Control;
 pub(crate) use slots::{FIELDS_MAX, Slots, bit};
@@ -271,7 +273,7 @@ impl Projector {
 
     /// Adds a field that the catalog knows.
     pub(crate) fn add_known(&mut self, view: View<'_>, span: &Span, words: &mut Words) {
-        let (letter, word) = hash_value(&mut self.cache, view, span);
+        let (letter, word) = letter_and_word(&mut self.cache, view, span);
         words.content.add(self.names[span.field.index()].with(letter), word);
         if span.field == self.known.user_id {
             words.user = word;
@@ -369,7 +371,7 @@ impl Projector {
             words.content = ContentSum::default();
             for field in fields {
                 if let Some(span) = slots.get(*field) {
-                    let (letter, word) = hash_value(cache, view, span);
+                    let (letter, word) = letter_and_word(cache, view, span);
                     words.content.add(names[field.index()].with(letter), word);
                 }
             }
@@ -390,25 +392,25 @@ impl Projector {
         for field in &plan.key {
             // A missing part was rejected at the edge; a record from elsewhere keys on the empty text.
             let Some(span) = slots.get(*field) else {
-                keys.part(HashValue::Text(b""));
+                keys.part(KeyPart::Text(b""));
                 continue;
             };
             match span.form {
-                Form::Uuid => keys.uuid_part(&view.uuids[span.start as usize]),
+                Form::Uuid => keys.part(KeyPart::Uuid(&view.uuids[span.start as usize])),
                 Form::Symbol => {
                     let symbol = span.as_symbol();
-                    cache.symbols().read(|names| keys.part(HashValue::Text(names.bytes(symbol))));
+                    cache.symbols().read(|names| keys.part(KeyPart::Text(names.bytes(symbol))));
                 }
-                Form::Text => keys.part(HashValue::Text(view.get(span.range()))),
-                Form::Uint => keys.part(HashValue::Uint(span.as_wide())),
-                Form::Int => keys.part(HashValue::Int(span.as_wide() as i64)),
-                Form::Time => keys.part(HashValue::Time(span.as_wide() as i64)),
-                Form::Json | Form::Bytes => keys.part(HashValue::Json(&canonical(view.get(span.range())))),
+                Form::Text => keys.part(KeyPart::Text(view.get(span.range()))),
+                Form::Uint => keys.part(KeyPart::Uint(span.as_wide())),
+                Form::Int => keys.part(KeyPart::Int(span.as_wide() as i64)),
+                Form::Time => keys.part(KeyPart::Time(span.as_wide() as i64)),
+                Form::Json | Form::Bytes => keys.part(KeyPart::Json(&canonical(view.get(span.range())))),
             }
         }
         if plan.time_bucket_seconds > 0 {
             let bucket = row.occurred_at.micros().div_euclid(plan.time_bucket_seconds * MICROS_PER_SECOND);
-            keys.part(HashValue::Time(bucket));
+            keys.part(KeyPart::Time(bucket));
         }
         row.key = keys.finish(&plan.scope);
     }
@@ -468,22 +470,19 @@ fn event_type_in(types: &[(Symbol, EventTypeIx)], name: Symbol) -> Option<EventT
 }
 
 /// The letter and the word of a field's value.
-fn hash_value(cache: &mut SymbolCache, view: View<'_>, span: &Span) -> (Letter, u64) {
-    let value = match span.form {
-        Form::Text => HashValue::Text(view.get(span.range())),
-        Form::Symbol => return (Letter::Text, cache.word(span.as_symbol())),
-        Form::Uuid => return (Letter::Text, uuid_word(&view.uuids[span.start as usize])),
-        Form::Uint => HashValue::Uint(span.as_wide()),
-        Form::Int => HashValue::Int(span.as_wide() as i64),
-        Form::Time => HashValue::Time(span.as_wide() as i64),
-        Form::Json | Form::Bytes => {
-            return (Letter::Json, HashValue::Json(&canonical(view.get(span.range()))).word());
-        }
-    };
-    (value.letter(), value.word())
+fn letter_and_word(cache: &mut SymbolCache, view: View<'_>, span: &Span) -> (Letter, u64) {
+    match span.form {
+        Form::Text => (Letter::Text, text_word(view.get(span.range()))),
+        Form::Symbol => (Letter::Text, cache.word(span.as_symbol())),
+        Form::Uuid => (Letter::Text, uuid_word(&view.uuids[span.start as usize])),
+        Form::Uint => (Letter::Uint, span.as_wide()),
+        Form::Int => (Letter::Int, span.as_wide()),
+        Form::Time => (Letter::Time, span.as_wide()),
+        Form::Json | Form::Bytes => (Letter::Json, free_word(view.get(span.range()))),
+    }
 }
 
-/// The text by which free JSON enters a hash; what is no JSON enters as it stands.
+/// The text by which free JSON enters a key; what is no JSON enters as it stands.
 fn canonical(text: &[u8]) -> Vec<u8> {
     canonical_json(text).unwrap_or_else(|_| text.to_vec())
 }

@@ -19,17 +19,43 @@ pub(crate) fn bit(field: FieldIx) -> u128 {
 pub(crate) struct Slots {
     spans: Box<[Span; FIELDS_MAX]>,
     /// The fields that are present.
-    pub present: u128,
+    present: [u64; 2],
+    /// The fields that were emitted last, in their order: most records have those of the one before.
+    order: Vec<u16>,
+    order_of: [u64; 2],
 }
 
 impl Default for Slots {
     fn default() -> Self {
         let spans = Box::new(std::array::from_fn(|i| Span::symbol(FieldIx::new(i), Symbol::NULL)));
-        Self { spans, present: 0 }
+        Self { spans, present: [0; 2], order: Vec::new(), order_of: [0; 2] }
     }
 }
 
 impl Slots {
+    /// The fields that are present, as bits.
+    #[inline(always)]
+    pub fn present(&self) -> u128 {
+        u128::from(self.present[0]) | u128::from(self.present[1]) << 64
+    }
+
+    /// Says which fields are present.
+    #[inline(always)]
+    pub fn set_present(&mut self, bits: u128) {
+        self.present = [bits as u64, (bits >> 64) as u64];
+    }
+
+    /// Says that a field is present.
+    #[inline(always)]
+    pub fn add(&mut self, field: FieldIx) {
+        self.present[field.index() / 64 % 2] |= 1 << (field.index() % 64);
+    }
+
+    /// Says that a field is not present.
+    pub fn remove(&mut self, field: FieldIx) {
+        self.present[field.index() / 64 % 2] &= !(1 << (field.index() % 64));
+    }
+
     /// Puts a value into a field's slot; whether it is present is said apart.
     #[inline(always)]
     pub fn put(&mut self, field: FieldIx, form: Form, start: u32, len: u32) {
@@ -38,17 +64,17 @@ impl Slots {
 
     /// Takes up the fields of a record, and nothing else.
     pub fn fill(&mut self, spans: &[Span]) {
-        self.present = 0;
+        self.present = [0; 2];
         for span in spans {
             self.spans[span.field.index() % FIELDS_MAX] = *span;
-            self.present |= bit(span.field);
+            self.add(span.field);
         }
     }
 
     /// Whether the field is present.
     #[inline(always)]
     pub fn has(&self, field: FieldIx) -> bool {
-        self.present & bit(field) != 0
+        self.present[field.index() / 64 % 2] >> (field.index() % 64) & 1 != 0
     }
 
     /// The value of a field that is present.
@@ -76,16 +102,25 @@ impl Slots {
     }
 
     /// Appends the fields that are present, in their order; says how many.
-    #[inline(always)]
-    pub fn emit(&self, out: &mut Vec<Span>) -> usize {
-        let before = out.len();
-        out.reserve(self.present.count_ones() as usize);
-        for (mut bits, first) in [(self.present as u64, 0), ((self.present >> 64) as u64, 64)] {
+    #[inline]
+    pub fn emit(&mut self, out: &mut Vec<Span>) -> usize {
+        if self.order_of != self.present {
+            self.learn_order();
+        }
+        let spans = &self.spans;
+        out.extend(self.order.iter().map(|field| spans[usize::from(*field) % FIELDS_MAX]));
+        self.order.len()
+    }
+
+    #[inline(never)]
+    fn learn_order(&mut self) {
+        self.order.clear();
+        for (mut bits, first) in self.present.into_iter().zip([0, 64]) {
             while bits != 0 {
-                out.push(self.spans[(first + bits.trailing_zeros() as usize) % FIELDS_MAX]);
+                self.order.push(first + bits.trailing_zeros() as u16);
                 bits &= bits - 1;
             }
         }
-        out.len() - before
+        self.order_of = self.present;
     }
 }

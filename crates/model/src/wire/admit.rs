@@ -18,8 +18,8 @@ impl Decoder {
     #[inline(never)]
     pub(super) fn admit(&mut self, text: &[u8], intake: &Intake) -> Result<Stamp, Box<Reject>> {
         let known = self.known;
-        let present = self.fields.slots.present;
-        if present & bit(known.event_type) == 0 {
+        let present = self.fields.slots.present();
+        if !self.fields.slots.has(known.event_type) {
             return Err(self.fields.about(RejectCode::MissingField, known.event_type));
         }
         let event_type = self.projector.event_type(self.fields.slots.symbol(known.event_type)).unwrap_or_default();
@@ -32,7 +32,7 @@ impl Decoder {
             stamp.campaign = found;
         }
         let mut missing = self.required[event_type.index()] & !present;
-        if !stamp.campaign.is_null() {
+        if missing != 0 && !stamp.campaign.is_null() {
             missing &= !bit(known.campaign_id);
         }
         if missing == 0 {
@@ -97,28 +97,28 @@ impl Decoder {
     #[inline(never)]
     pub(super) fn emit(&mut self, text: &[u8], batch: &mut RecordBatch) -> u16 {
         let known = self.known;
-        let mut present = self.fields.slots.present;
         let mut edge_twice = false;
-        if present & bit(known.received_at) != 0 {
+        if self.fields.slots.has(known.received_at) {
+            let slots = &mut self.fields.slots;
             // The sender's own time of receipt decides nothing; it is kept under another name, or, where that is
             // taken, among the fields that nobody knows.
-            if present & bit(known.edge_received_at) == 0 {
-                let Span { form, start, len, .. } = *self.fields.slot(known.received_at);
-                self.fields.slots.put(known.edge_received_at, form, start, len);
-                present |= bit(known.edge_received_at);
-            } else {
+            if slots.has(known.edge_received_at) {
                 edge_twice = true;
+            } else {
+                let Span { form, start, len, .. } = *slots.slot(known.received_at);
+                slots.put(known.edge_received_at, form, start, len);
+                slots.add(known.edge_received_at);
             }
-            present &= !bit(known.received_at);
+            slots.remove(known.received_at);
         }
         if (edge_twice || !self.unknown.is_empty()) && self.extra(text, edge_twice) {
-            present |= bit(known.extra);
+            self.fields.slots.add(known.extra);
         }
-        if self.fields.slot(known.flags).as_wide() != 0 {
-            present |= bit(known.flags);
+        let slots = &mut self.fields.slots;
+        if slots.slot(known.flags).as_wide() != 0 {
+            slots.add(known.flags);
         }
-        self.fields.slots.present = present;
-        self.fields.slots.emit(&mut batch.spans) as u16
+        slots.emit(&mut batch.spans) as u16
     }
 
     /// Writes the unknown members as one object, keys sorted, and with them a receivedAt that has no other place;
@@ -132,14 +132,20 @@ impl Decoder {
         let added = &mut fields.added;
         let start = added.len();
         for (key, value) in unknown.iter().filter(|(_, value)| !value.is_empty()) {
-            let (key, value) = (unescaped(text, *key), &text[value.clone()]);
+            let (escaped, key, value) = (key.escaped, unescaped(text, *key), &text[value.clone()]);
             projector.add_unknown(&key, value, &mut fields.words.content);
             if let Some(received) = received.take_if(|_| *name.as_bytes() < *key) {
                 added.push(b',');
                 added.extend_from_slice(received.as_bytes());
             }
             added.push(b',');
-            quote_into(&key, added);
+            if escaped {
+                quote_into(&key, added);
+            } else {
+                added.push(b'"');
+                added.extend_from_slice(&key);
+                added.push(b'"');
+            }
             added.push(b':');
             added.extend_from_slice(value);
         }

@@ -76,17 +76,25 @@ impl<'a> Line<'a> {
     }
 
     /// Reads on with care: over the text up to the line's end, which is short enough and UTF-8.
-    #[inline(never)]
+    #[inline(always)]
     fn scanner(&mut self, at: usize) -> Result<Scanner<'a>, Box<Reject>> {
-        let end = self.end();
-        if !self.checked {
-            self.check_length()?;
-            if std::str::from_utf8(&self.text[self.start..end]).is_err() {
-                return Err(Reject::new(RejectCode::InvalidUtf8, ""));
-            }
-            self.checked = true;
-        }
+        let end = match self.end {
+            Some(end) if self.checked => end,
+            _ => self.check()?,
+        };
         Ok(Scanner::new(&self.text[..end], at))
+    }
+
+    /// Checks the line as a whole; says where it ends.
+    #[inline(never)]
+    fn check(&mut self) -> Result<usize, Box<Reject>> {
+        let end = self.end();
+        self.check_length()?;
+        if std::str::from_utf8(&self.text[self.start..end]).is_err() {
+            return Err(Reject::new(RejectCode::InvalidUtf8, ""));
+        }
+        self.checked = true;
+        Ok(end)
     }
 
     fn check_length(&mut self) -> Result<(), Box<Reject>> {
@@ -355,7 +363,7 @@ impl Decoder {
         }
         line.finish(at)?;
         fields.resolve(text, projector.cache());
-        fields.slots.present = shape.seen(&progress) & !nulls;
+        fields.slots.set_present(shape.seen(&progress) & !nulls);
         shape.learn(&text[line.start..at], keys, &progress);
         Ok(())
     }

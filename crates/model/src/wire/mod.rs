@@ -18,7 +18,7 @@ mod write;
 
 pub use array::{BodyCode, BodyError, readable_member};
 pub use decode::{Decoded, Decoder, Intake};
-pub(crate) use members::{attribute_text, json_word};
+pub(crate) use members::{attribute_text, free_word, json_word};
 pub use members::{canonical_json, find_member, members};
 pub use reject::{Reject, RejectCode};
 pub use scan::{JsonError, quote_into};

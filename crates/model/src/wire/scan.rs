@@ -10,6 +10,8 @@ use std::borrow::Cow;
 pub(crate) const DEPTH_MAX: usize = 32;
 /// The most members of one nested object.
 pub(super) const MEMBERS_MAX: usize = 512;
+/// The members of an object whose keys are kept at hand.
+const FEW: usize = 8;
 
 /// Why a text is no JSON that we take.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -196,20 +198,8 @@ impl<'a> Scanner<'a> {
                 Ok(Kind::Object)
             }
             b'[' => {
-                self.at += 1;
-                self.skip_space();
-                if self.eat(b']') {
-                    return Ok(Kind::Array);
-                }
-                loop {
-                    self.skip_space();
-                    self.value(depth + 1)?;
-                    self.skip_space();
-                    if self.eat(b']') {
-                        return Ok(Kind::Array);
-                    }
-                    self.expect(b',')?;
-                }
+                self.each_element(|scanner| scanner.value(depth + 1).map(|_| ()))?;
+                Ok(Kind::Array)
             }
             b't' => self.word(b"true").map(|()| Kind::True),
             b'f' => self.word(b"false").map(|()| Kind::False),
@@ -276,18 +266,42 @@ impl<'a> Scanner<'a> {
     }
 
     fn object(&mut self, depth: usize) -> Result<(), JsonError> {
-        let mut keys: Vec<Str> = Vec::new();
+        // Most objects have few members, and need no memory of their own.
+        let (mut few, mut many) = ([Str { start: 0, end: 0, escaped: false }; FEW], Vec::new());
+        let mut count = 0;
         self.each_member(|scanner, key| {
-            if keys.len() >= MEMBERS_MAX {
+            if count >= MEMBERS_MAX {
                 return Err(JsonError::TooLarge);
             }
             let name = unescaped(scanner.text, key);
-            if keys.iter().any(|other| unescaped(scanner.text, *other) == name) {
+            if few[..count.min(FEW)].iter().chain(&many).any(|other| unescaped(scanner.text, *other) == name) {
                 return Err(JsonError::DuplicateKey);
             }
-            keys.push(key);
+            match few.get_mut(count) {
+                Some(place) => *place = key,
+                None => many.push(key),
+            }
+            count += 1;
             scanner.value(depth + 1).map(|_| ())
         })
+    }
+
+    /// Goes through an array's elements; `take` is called at each and must eat it.
+    pub fn each_element(&mut self, mut take: impl FnMut(&mut Self) -> Result<(), JsonError>) -> Result<(), JsonError> {
+        self.expect(b'[')?;
+        self.skip_space();
+        if self.eat(b']') {
+            return Ok(());
+        }
+        loop {
+            self.skip_space();
+            take(self)?;
+            self.skip_space();
+            if self.eat(b']') {
+                return Ok(());
+            }
+            self.expect(b',')?;
+        }
     }
 
     /// Goes through an object's members; `take` is called at each value and must eat it.

@@ -152,7 +152,7 @@ impl Shape {
     }
 
     /// Notes that something else stood there; false where its field stood in the line before.
-    #[inline(never)]
+    #[inline]
     pub fn surprise(&self, step: Step, keys: &Keys, progress: &mut Progress) -> bool {
         progress.strange = true;
         let place = progress.place;
