@@ -72,8 +72,9 @@ impl Short {
         self.len as usize
     }
 
+    /// Its place in tables.
     #[inline(always)]
-    fn hash(self) -> u64 {
+    pub fn hash(self) -> u64 {
         // Both halves of a full product: every bit of the value reaches every bit of the place.
         let low = self.value as u64 ^ 0x9E37_79B9_7F4A_7C15;
         let high = (self.value >> 64) as u64 ^ 0xC2B2_AE3D_27D4_EB4F ^ u64::from(self.len);
@@ -111,11 +112,11 @@ impl ShortTable {
         Self { entries: vec![Entry::default(); capacity * 2], len: 0 }
     }
 
-    /// The number and the word kept for a text.
+    /// The number and the word kept for a text of this hash.
     #[inline(always)]
-    pub fn get(&self, text: Short) -> Option<(u32, u64)> {
-        let mask = self.entries.len() - 1;
-        let mut place = text.hash() as usize & mask;
+    pub fn get(&self, text: Short, hash: u64) -> Option<(u32, u64)> {
+        let mask = self.entries.len().wrapping_sub(1);
+        let mut place = hash as usize & mask;
         loop {
             let found = self.entries.get(place)?;
             if found.value == text.value && found.len == text.len {
@@ -128,10 +129,10 @@ impl ShortTable {
         }
     }
 
-    /// Asks the processor for the place of a text that is looked up soon.
+    /// Asks the processor for the place of a text of this hash that is looked up soon.
     #[inline(always)]
-    pub fn prefetch(&self, text: Short) {
-        if let Some(place) = self.entries.get(text.hash() as usize & (self.entries.len() - 1)) {
+    pub fn prefetch(&self, hash: u64) {
+        if let Some(place) = self.entries.get(hash as usize & self.entries.len().wrapping_sub(1)) {
             fetch(place);
         }
     }
@@ -176,7 +177,11 @@ mod tests {
                     continue;
                 };
                 assert_eq!(Short::of(bytes, 0, bytes.len()), Some(text), "the surroundings do not matter");
-                assert_eq!(table.get(text), kept.get(bytes).map(|n: &u32| (*n, u64::from(*n) << 40)), "{bytes:?}");
+                assert_eq!(
+                    table.get(text, text.hash()),
+                    kept.get(bytes).map(|n: &u32| (*n, u64::from(*n) << 40)),
+                    "{bytes:?}"
+                );
                 if !kept.contains_key(bytes) {
                     let number = kept.len() as u32;
                     table.insert(text, number, u64::from(number) << 40);

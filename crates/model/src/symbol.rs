@@ -169,21 +169,21 @@ impl SymbolCache {
     pub fn intern(&mut self, text: &[u8], start: usize, end: usize) -> Symbol {
         let value = &text[start..end];
         match Short::of_text(value) {
-            Some(short) => self.intern_short(short, text, start).0,
+            Some(short) => self.intern_short(short, short.hash(), text, start).0,
             None => self.intern_long(value),
         }
     }
 
-    /// Asks the processor for the place of a short text that is looked up soon.
+    /// Asks the processor for the place of a short text of this hash that is looked up soon.
     #[inline(always)]
-    pub(crate) fn prefetch_short(&self, short: Short) {
-        self.short.prefetch(short);
+    pub(crate) fn prefetch_short(&self, hash: u64) {
+        self.short.prefetch(hash);
     }
 
-    /// The symbol of the short text that begins at `start`, and its content word.
+    /// The symbol of the short text of this hash that begins at `start`, and its content word.
     #[inline(always)]
-    pub(crate) fn intern_short(&mut self, short: Short, text: &[u8], start: usize) -> (Symbol, u64) {
-        match self.short.get(short) {
+    pub(crate) fn intern_short(&mut self, short: Short, hash: u64, text: &[u8], start: usize) -> (Symbol, u64) {
+        match self.short.get(short, hash) {
             Some((number, word)) => (Symbol(number), word),
             None => self.intern_new(short, &text[start..start + short.len()]),
         }

@@ -12,8 +12,8 @@ use super::fields::{Fields, within};
 use super::keys::{Keys, Step, Usual};
 use super::reject::{Reject, RejectCode};
 use super::scan::{Kind, Scanner, Str, unescaped};
-use super::shape::{Expected, Progress, Shape};
-use super::usual;
+use super::shape::{BYTES, Next, Place, Progress, Shape};
+use super::usual::{self, WINDOW, Window};
 use crate::campaigns::Campaigns;
 use crate::catalog::{Catalog, DimensionSource, NullPolicy, WellKnown};
 use crate::hash::{Letter, Secret};
@@ -312,24 +312,34 @@ impl Decoder {
         unknown.clear();
         fields.begin_line();
         let mut progress = Progress::default();
+        let mut rest = shape.rest(&progress);
         // Fields with a null, which is missing.
         let mut nulls = 0;
         let mut at = line.start;
         loop {
-            let (target, value) = match shape.expected(text, at, &mut progress) {
-                Some((Expected::Field(target), value)) => (target, value),
-                Some((Expected::Unknown(key), value)) => {
-                    at = unknown_member(line, key, value, progress.strange, unknown)?;
-                    continue;
-                }
-                Some((Expected::End, end)) => {
-                    at = end;
-                    break;
+            let (target, value, w) = match expected(text, at, rest) {
+                Some((place, w)) => {
+                    rest = &rest[1..];
+                    let value = at + place.len;
+                    match &place.next {
+                        Next::Field(target) => (target, value, w),
+                        Next::Unknown(key, escaped) => {
+                            let key = Str { start: at + key.start, end: at + key.end, escaped: *escaped };
+                            at = unknown_member(line, key, value, progress.strange, unknown)?;
+                            continue;
+                        }
+                        Next::End => {
+                            at = value;
+                            break;
+                        }
+                    }
                 }
                 None => {
                     let mut s = line.scanner(at)?;
                     let step = keys.read(&mut s, at == line.start)?;
+                    shape.read_to(rest, &mut progress);
                     let new = shape.surprise(step, keys, &mut progress);
+                    rest = shape.rest(&progress);
                     let key = match step {
                         Step::Known(key) => key,
                         Step::Unknown(key) => {
@@ -345,10 +355,10 @@ impl Decoder {
                     if !new {
                         return Err(fields.about(RejectCode::DuplicateField, target.field));
                     }
-                    (target, s.at)
+                    (target, s.at, usual::window(text, s.at))
                 }
             };
-            at = match fields.usual(text, value, target, projector.cache(), &mut batch.uuids) {
+            at = match fields.usual(text, value, w, target, projector.cache(), &mut batch.uuids) {
                 Some(end) => end,
                 None => {
                     let mut s = line.scanner(value)?;
@@ -363,10 +373,22 @@ impl Decoder {
         }
         line.finish(at)?;
         fields.resolve(text, projector.cache());
+        shape.read_to(rest, &mut progress);
         fields.slots.set_present(shape.seen(&progress) & !nulls);
         shape.learn(&text[line.start..at], keys, &progress);
         Ok(())
     }
+}
+
+/// The first of these places, if it stands at `at`, and a window of the text behind it.
+#[inline(always)]
+fn expected<'a, 's>(text: &'a [u8], at: usize, places: &'s [Place]) -> Option<(&'s Place, &'a Window)> {
+    let place = places.first()?;
+    let bytes: &[u8; BYTES + WINDOW] = text.get(at..)?.first_chunk()?;
+    if !place.begins(bytes.first_chunk()?) {
+        return None;
+    }
+    Some((place, bytes[place.len % BYTES..].first_chunk()?))
 }
 
 /// What a line is that begins with no brace.

@@ -11,7 +11,7 @@ use super::keys::{Target, Usual, unit_micros};
 use super::reject::{Reject, RejectCode};
 use super::scan::{JsonError, Kind, Scanner, Str, unescape_into, unescaped};
 use super::text::{check_text, has_forbidden, parse_uuid};
-use super::usual::{self, Text, window};
+use super::usual::{self, Text, Window};
 use crate::catalog::{Catalog, FieldIx, FieldKind, ID_BYTES_MAX, TimeFormat};
 use crate::hash::{ContentTerm, text_word, uuid_word};
 use crate::record::{Form, Span};
@@ -43,6 +43,7 @@ pub(super) fn within(error: JsonError, name: impl FnOnce() -> String) -> Box<Rej
 #[derive(Clone, Copy)]
 struct Deferred {
     short: Short,
+    hash: u64,
     term: ContentTerm,
     start: u32,
     field: FieldIx,
@@ -61,7 +62,7 @@ pub(super) struct Fields {
     /// Short texts of this line: when they are looked up, their places in the table, which is larger than the caches,
     /// are at hand.
     deferred: Vec<Deferred>,
-    /// The event types of short names: of their own names, and then by mapping, of what it makes one.
+    /// The symbols of event types by short names: by their own, and then by mapping, by what it makes one.
     types: Vec<ShortTable>,
     type_symbols: Vec<Symbol>,
     /// By mapping, the symbols of the short values that it replaces; null where the field may not hold them.
@@ -90,10 +91,10 @@ impl Fields {
             let named = catalog.event_types().iter().map(|t| (&t.name, &t.name));
             for (from, to) in values.iter().map(|(from, to)| (from, to)).chain(named) {
                 let event_type = catalog.event_type_named(to.as_bytes());
-                if let (Some(from), Some(event_type)) = (Short::of_text(from.as_bytes()), event_type)
-                    && table.get(from).is_none()
+                if let (Some(from), Some(_)) = (Short::of_text(from.as_bytes()), event_type)
+                    && table.get(from, from.hash()).is_none()
                 {
-                    table.insert(from, event_type.index() as u32, 0);
+                    table.insert(from, symbols.intern(to.as_bytes()).get(), text_word(to.as_bytes()));
                 }
             }
             table
@@ -104,7 +105,7 @@ impl Fields {
                 let good = check_text(to, ID_BYTES_MAX).is_ok();
                 let symbol = if good { symbols.intern(to.as_bytes()) } else { Symbol::NULL };
                 if let Some(from) = Short::of_text(from.as_bytes())
-                    && table.get(from).is_none()
+                    && table.get(from, from.hash()).is_none()
                 {
                     table.insert(from, symbol.get(), text_word(to.as_bytes()));
                 }
@@ -146,7 +147,8 @@ impl Fields {
     #[inline(always)]
     pub fn resolve(&mut self, text: &[u8], cache: &mut SymbolCache) {
         for deferred in &self.deferred {
-            let (symbol, word) = cache.intern_short(deferred.short, text, deferred.start as usize);
+            let Deferred { short, hash, start, .. } = *deferred;
+            let (symbol, word) = cache.intern_short(short, hash, text, start as usize);
             self.words.content.add(deferred.term, word);
             self.slots.put(deferred.field, Form::Symbol, symbol.get(), 0);
         }
@@ -159,17 +161,17 @@ impl Fields {
         Reject::new(code, self.catalog.field(field).name.clone())
     }
 
-    /// Reads a value in its usual form into its slot, and says where it ends; none where it has another or is wrong.
+    /// Reads a value, which begins at `at` and in the window, in its usual form into its slot; says where it ends; none where it has another or is wrong.
     #[inline(always)]
     pub fn usual(
         &mut self,
         text: &[u8],
         at: usize,
+        w: &Window,
         target: &Target,
         cache: &mut SymbolCache,
         uuids: &mut Vec<[u8; 16]>,
     ) -> Option<usize> {
-        let w = window(text, at)?;
         let (form, start, len, word, end) = match target.usual {
             Usual::Symbol { len_max } => match usual::text(w)? {
                 Text::Short(short) => return Some(self.defer(at, target, short, cache)),
@@ -184,7 +186,7 @@ impl Fields {
             },
             Usual::MappedSymbol => {
                 let Text::Short(short) = usual::text(w)? else { return None };
-                match self.replaced.get(usize::from(target.mapping?))?.get(short) {
+                match self.replaced.get(usize::from(target.mapping?))?.get(short, short.hash()) {
                     None => return Some(self.defer(at, target, short, cache)),
                     Some((symbol, word)) if symbol != Symbol::NULL.get() => {
                         (Form::Symbol, symbol, 0, word, at + short.len() + 2)
@@ -242,8 +244,8 @@ impl Fields {
             Usual::EventType => {
                 let Text::Short(name) = usual::text(w)? else { return None };
                 let types = self.types.get(target.mapping.map_or(0, |ix| 1 + usize::from(ix)))?;
-                let symbol = *self.type_symbols.get(types.get(name)?.0 as usize)?;
-                (Form::Symbol, symbol.get(), 0, cache.word(symbol), at + name.len() + 2)
+                let (symbol, word) = types.get(name, name.hash())?;
+                (Form::Symbol, symbol, 0, word, at + name.len() + 2)
             }
             Usual::None => return None,
         };
@@ -255,8 +257,9 @@ impl Fields {
     /// Puts off looking up the symbol of a short text; says where its string ends.
     #[inline(always)]
     fn defer(&mut self, at: usize, target: &Target, short: Short, cache: &SymbolCache) -> usize {
-        cache.prefetch_short(short);
-        self.deferred.push(Deferred { short, term: target.term, start: at as u32 + 1, field: target.field });
+        let hash = short.hash();
+        cache.prefetch_short(hash);
+        self.deferred.push(Deferred { short, hash, term: target.term, start: at as u32 + 1, field: target.field });
         at + short.len() + 2
     }
 

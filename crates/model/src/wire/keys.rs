@@ -160,7 +160,7 @@ impl Keys {
     #[inline(always)]
     fn find(&self, text: &[u8], start: usize, end: usize) -> Option<u16> {
         match Short::of(text, start, end) {
-            Some(short) => self.short.get(short).map(|(number, _)| number as u16),
+            Some(short) => self.short.get(short, short.hash()).map(|(number, _)| number as u16),
             None => self.long.get(&text[start..end]).copied(),
         }
     }

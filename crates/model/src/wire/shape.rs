@@ -7,11 +7,11 @@
 use std::ops::Range;
 
 use super::keys::{Keys, Step, Target};
-use super::scan::{Scanner, Str};
+use super::scan::Scanner;
 use crate::rows::FIELDS_MAX;
 
 /// The bytes that are compared at once.
-const BYTES: usize = 32;
+pub(super) const BYTES: usize = 32;
 /// The most places of a shape.
 const PLACES_MAX: usize = 128;
 /// After so many lines that do not keep to it a shape is learned anew.
@@ -19,32 +19,23 @@ const PATIENCE: u32 = 32;
 
 /// What stands behind one value up to the next one, and what that is.
 #[repr(align(32))]
-struct Place {
+pub(super) struct Place {
     text: [u8; BYTES],
     /// The bytes of a load that belong to it.
     mask: [u8; BYTES],
-    len: usize,
-    next: Next,
+    /// Less than [`BYTES`].
+    pub len: usize,
+    pub next: Next,
 }
 
 /// What follows a place.
-enum Next {
+pub(super) enum Next {
     /// The value of a field.
     Field(Target),
     /// The value of a key that the catalog does not know and that stands there in the place's text; whether it has
     /// escapes.
     Unknown(Range<usize>, bool),
     /// Nothing: the object ends.
-    End,
-}
-
-/// What stood where it was expected.
-pub(super) enum Expected<'a> {
-    /// The key of a field.
-    Field(&'a Target),
-    /// A key that the catalog does not know.
-    Unknown(Str),
-    /// The end of the object.
     End,
 }
 
@@ -74,7 +65,7 @@ impl Place {
     /// Whether its text stands at the beginning of these bytes.
     #[cfg(target_arch = "x86_64")]
     #[inline(always)]
-    fn begins(&self, bytes: &[u8; BYTES]) -> bool {
+    pub fn begins(&self, bytes: &[u8; BYTES]) -> bool {
         use std::arch::x86_64::{
             __m128i, _mm_and_si128, _mm_cmpeq_epi8, _mm_load_si128, _mm_loadu_si128, _mm_movemask_epi8, _mm_or_si128,
             _mm_setzero_si128, _mm_xor_si128,
@@ -95,7 +86,7 @@ impl Place {
     }
 
     #[cfg(not(target_arch = "x86_64"))]
-    fn begins(&self, bytes: &[u8; BYTES]) -> bool {
+    pub fn begins(&self, bytes: &[u8; BYTES]) -> bool {
         bytes.iter().zip(&self.text).zip(&self.mask).all(|((there, want), mask)| (there ^ want) & mask == 0)
     }
 }
@@ -133,22 +124,16 @@ impl Shape {
         Self { places: Vec::new(), before: vec![0], places_of: [NOWHERE; FIELDS_MAX], strange: PATIENCE }
     }
 
-    /// If what is expected stands at `at`: what it leads to, and where its value begins.
+    /// The places that are expected from where a line was read to.
     #[inline(always)]
-    pub fn expected(&self, text: &[u8], at: usize, progress: &mut Progress) -> Option<(Expected<'_>, usize)> {
-        let place = self.places.get(progress.place)?;
-        if !place.begins(text.get(at..)?.first_chunk()?) {
-            return None;
-        }
-        progress.place += 1;
-        let next = match &place.next {
-            Next::Field(target) => Expected::Field(target),
-            Next::Unknown(key, escaped) => {
-                Expected::Unknown(Str { start: at + key.start, end: at + key.end, escaped: *escaped })
-            }
-            Next::End => Expected::End,
-        };
-        Some((next, at + place.len))
+    pub fn rest(&self, progress: &Progress) -> &[Place] {
+        self.places.get(progress.place..).unwrap_or_default()
+    }
+
+    /// Notes that a line was read up to these places.
+    #[inline(always)]
+    pub fn read_to(&self, rest: &[Place], progress: &mut Progress) {
+        progress.place = self.places.len() - rest.len();
     }
 
     /// Notes that something else stood there; false where its field stood in the line before.

@@ -16,10 +16,10 @@ const CHUNK: usize = 16;
 /// A window of text.
 pub(super) type Window = [u8; WINDOW];
 
-/// The bytes from `at` on, if there are so many.
+/// The bytes from `at` on; where they are fewer, a window that shows nothing.
 #[inline(always)]
-pub(super) fn window(text: &[u8], at: usize) -> Option<&Window> {
-    text.get(at..)?.first_chunk()
+pub(super) fn window(text: &[u8], at: usize) -> &Window {
+    text.get(at..).and_then(|rest| rest.first_chunk()).unwrap_or(&[0; WINDOW])
 }
 
 /// The string that a window begins with.
