@@ -74,6 +74,7 @@ fn table_of_lines_behind_others() {
         // What stands between members begins a line.
         full[full.find(",\"priceMicros\"").unwrap()..].to_owned(),
         full[full.find(",\"strange\"").unwrap()..].to_owned(),
+        swap("{", "{\"new\":0{"),
         // Once more, before and behind where it is expected, by its own and by the other name.
         end("\"country\":\"DE\""),
         end("\"land\":\"DE\""),
