@@ -1,9 +1,10 @@
 //! The decoder: lines of JSON to records and rows.
 //!
-//! One line goes through it so: its members are read one by one, key ([`super::keys`]) and value into the field's slot
-//! ([`super::fields`]); then what needs all fields is checked, and the slots that are present become the record's
-//! spans ([`super::admit`]); then the projector makes its row. Invariant: a record's spans stand in field order,
-//! whatever the sender's order was. Not here: which time it is, and where the bytes come from.
+//! One line goes through it so: its members are read one by one, the key where the lines before had it
+//! ([`super::shape`]) or else any key ([`super::keys`]), and the value into the field's slot ([`super::fields`]), in its
+//! usual form ([`super::usual`]) or with care; then what needs all fields is checked, and the slots that are present
+//! become the record's spans ([`super::admit`]); then the projector makes its row. Invariant: a record's spans stand in
+//! field order, whatever the sender's order was. Not here: which time it is, and where the bytes come from.
 
 use std::ops::Range;
 use std::sync::Arc;
