@@ -301,7 +301,7 @@ impl Projector {
     }
 
     /// Makes the row of an event or a replay.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn event_row(
         &mut self,
         view: View<'_>,
@@ -364,7 +364,7 @@ impl Projector {
     }
 
     /// Sets key and content under the dedupe rule of the row's source, type and time.
-    #[inline]
+    #[inline(always)]
     fn identify(&mut self, view: View<'_>, slots: &Slots, mut words: Words, row: &mut EventRow) {
         let plans = self.plans_of(row.source, row.event_type);
         let Self { cache, keys, names, plans: all, .. } = self;

@@ -15,7 +15,7 @@ use crate::time::{EventTime, format_utc};
 
 impl Decoder {
     /// Checks what needs all fields, and resolves the campaign.
-    #[inline(never)]
+    #[inline(always)]
     pub(super) fn admit(&mut self, text: &[u8], intake: &Intake) -> Result<Stamp, Box<Reject>> {
         let known = self.known;
         let present = self.fields.slots.present();
@@ -94,7 +94,7 @@ impl Decoder {
     }
 
     /// Writes the spans of an event that passed, in field order; says how many.
-    #[inline(never)]
+    #[inline(always)]
     pub(super) fn emit(&mut self, text: &[u8], batch: &mut RecordBatch) -> u16 {
         let known = self.known;
         let mut edge_twice = false;

@@ -79,7 +79,7 @@ impl Decoder {
     ) -> Result<(), BodyError> {
         out.clear();
         let elements = elements(&text, events_max)?;
-        self.decode_ranges(text, elements, intake, out);
+        self.decode(text, Some(elements), intake, out);
         Ok(())
     }
 }

@@ -8,7 +8,8 @@ use hashbrown::HashMap;
 use super::decode::no_object;
 use super::fields::from_json;
 use super::reject::Reject;
-use super::scan::{Scanner, Str, unescape};
+use super::scan::{Scanner, Str, unescaped};
+use super::usual::{self, Text};
 use crate::catalog::{Catalog, FieldDef, FieldIx, FieldKind, TimeFormat};
 use crate::hash::ContentTerm;
 use crate::rows::bit;
@@ -101,7 +102,7 @@ pub(super) enum Step {
 pub(super) struct Keys {
     targets: Vec<Target>,
     short: ShortTable,
-    /// Names that are longer than 16 bytes.
+    /// Longer names.
     long: HashMap<Vec<u8>, u16>,
 }
 
@@ -135,11 +136,11 @@ impl Keys {
         mapping: Option<u16>,
         term: ContentTerm,
     ) {
-        if self.find(name.as_bytes(), 0, name.len()).is_some() {
+        if self.find(name.as_bytes()).is_some() {
             return;
         }
         let number = self.targets.len() as u16;
-        match Short::of(name.as_bytes(), 0, name.len()) {
+        match Short::of_text(name.as_bytes()) {
             Some(short) => self.short.insert(short, u32::from(number), 0),
             None => {
                 self.long.insert(name.as_bytes().to_vec(), number);
@@ -156,13 +157,17 @@ impl Keys {
         &self.targets[usize::from(key.0)]
     }
 
-    /// The number of the key `text[start..end]`.
-    #[inline(always)]
-    fn find(&self, text: &[u8], start: usize, end: usize) -> Option<u16> {
-        match Short::of(text, start, end) {
-            Some(short) => self.short.get(short, short.hash()).map(|(number, _)| number as u16),
-            None => self.long.get(&text[start..end]).copied(),
+    /// The number of the key of this name.
+    fn find(&self, name: &[u8]) -> Option<u16> {
+        match Short::of_text(name) {
+            Some(short) => self.find_short(short),
+            None => self.long.get(name).copied(),
         }
+    }
+
+    #[inline(always)]
+    fn find_short(&self, name: Short) -> Option<u16> {
+        self.short.get(name, name.hash()).map(|(number, _)| number as u16)
     }
 
     /// Reads what stands behind a value, or at the line's beginning, and moves the scanner to the next value.
@@ -182,17 +187,26 @@ impl Keys {
             s.expect(b',').map_err(from_json)?;
             s.skip_space();
         }
+        let (key, number) = self.key(s)?;
+        if !s.eat(b':') {
+            s.skip_space();
+            s.expect(b':').map_err(from_json)?;
+        }
+        s.skip_space();
+        Ok(number.map_or(Step::Unknown(key), |number| Step::Known(KeyIx(number))))
+    }
+
+    /// Reads a key; gives its number if the catalog knows it.
+    #[inline(always)]
+    fn key(&self, s: &mut Scanner<'_>) -> Result<(Str, Option<u16>), Box<Reject>> {
+        if let Some(Text::Short(short)) = usual::text(usual::window(s.text, s.at)) {
+            let key = Str { start: s.at + 1, end: s.at + 1 + short.len(), escaped: false };
+            s.at = key.end + 1;
+            return Ok((key, self.find_short(short)));
+        }
         s.expect(b'"').map_err(from_json)?;
         let key = s.string().map_err(from_json)?;
-        s.skip_space();
-        s.expect(b':').map_err(from_json)?;
-        s.skip_space();
-        let number = if key.escaped {
-            let name = unescape(s.text, key);
-            self.find(&name, 0, name.len())
-        } else {
-            self.find(s.text, key.start, key.end)
-        };
-        Ok(number.map_or(Step::Unknown(key), |number| Step::Known(KeyIx(number))))
+        let number = self.find(&unescaped(s.text, key));
+        Ok((key, number))
     }
 }

@@ -70,10 +70,16 @@ impl Config {
         door.outcomes(&decoded)
     }
 
-    /// What one line becomes.
+    /// What one line becomes: alone, behind itself, and between others that the decoder learns from.
     pub fn line(&self, line: impl AsRef<[u8]>) -> String {
+        let line = line.as_ref();
         let outcomes = self.lines(line);
         assert_eq!(outcomes.len(), 1, "{outcomes:?}");
+        let good = self::line(&[]).into_bytes();
+        for first in [line, &good] {
+            let among = self.lines([first, line, &good, line, &good, &good].join(&b"\n"[..]));
+            assert_eq!((among.len(), &among[1], &among[3]), (6, &outcomes[0], &outcomes[0]));
+        }
         outcomes.into_iter().next().unwrap()
     }
 

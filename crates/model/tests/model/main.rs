@@ -15,3 +15,4 @@ mod events;
 mod mapping;
 mod order_free;
 mod recovery;
+mod shapes;
