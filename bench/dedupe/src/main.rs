@@ -55,6 +55,9 @@ struct Cli {
     /// Events a frame.
     #[arg(long, default_value_t = 16_384)]
     frame: u32,
+    /// Only opens what an earlier run made, however it ended, and asks.
+    #[arg(long)]
+    reopen: bool,
     /// Every look-up reads the device, never the page cache.
     #[arg(long)]
     cold: bool,
@@ -281,7 +284,8 @@ impl Bench {
 
     /// Opens what was made, as a start after a crash does, and asks.
     fn reopen(&self) -> Result<()> {
-        let keys = self.events.new_before(self.cli.events);
+        let events = if self.cli.reopen { self.open()?.committed().through.offset.get() } else { self.cli.events };
+        let keys = self.events.new_before(events);
         let some = |n: u64, of: u64| ((u128::from(n) * u128::from(keys)) / u128::from(of)) as u64;
         if self.cli.cold {
             let (mut pages, mut in_memory) = (0, 0);
@@ -302,7 +306,7 @@ impl Bench {
         let store = self.open()?;
         let opened = begun.elapsed();
         let pipeline = self.pipeline(store.clone())?;
-        ensure!(pipeline.through().offset.get() == self.cli.events, "it is not where it was");
+        ensure!(pipeline.through().offset.get() == events, "it is not where it was");
         let mut found = Vec::new();
         store.lookup(&[self.events.record(0).key], &mut found)?;
         ensure!(found[0] == Some(self.events.record(0)), "the first key is not what it was");
@@ -356,6 +360,8 @@ impl Bench {
 
 fn main() -> Result<()> {
     let bench = Bench::new(Cli::parse())?;
-    bench.load()?;
+    if !bench.cli.reopen {
+        bench.load()?;
+    }
     bench.reopen()
 }

@@ -65,6 +65,7 @@ fn ask_filters(runs: &[Arc<KeysRun>], first: usize, keys: &[DedupeKey], candidat
         }
         for (n, (key, &block)) in keys.iter().zip(&blocks).enumerate() {
             if run.filter.may_hold(key.get(), block) {
+                run.prefetch_bucket(key.get());
                 candidates.push(Candidate { key: (first + n) as u32, run: i as u32 });
             }
         }

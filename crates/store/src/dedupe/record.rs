@@ -12,8 +12,6 @@ use crate::bytes::Reader;
 
 /// Bytes of key and content.
 const HASH_BYTES: usize = 24;
-/// Bytes of a record at most.
-const RECORD_BYTES_MAX: usize = 16 + HASH_BYTES;
 
 /// What times are counted in, as a power of 1,000 of microseconds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -179,15 +177,12 @@ impl Packing {
         let time = self.unit.count(record.occurred_at.micros().wrapping_sub(self.time_least) as u64);
         let offset = record.offset.get() - self.offset_least;
         let place = (u128::from(time) << self.offset_bits | u128::from(offset)) << 1 | u128::from(record.import);
-        let end = out.len() + self.record_bytes();
+        let hashes = out.len() + self.place_bytes;
         // Whole and then cut, since copies of a length known beforehand are but a few instructions.
-        let mut bytes = [0; RECORD_BYTES_MAX];
-        bytes[..16].copy_from_slice(&place.to_le_bytes());
-        let at = self.place_bytes;
-        bytes[at..at + 8].copy_from_slice(&record.content.get().to_le_bytes());
-        bytes[at + 8..at + 24].copy_from_slice(&record.key.get().to_be_bytes());
-        out.extend_from_slice(&bytes);
-        out.truncate(end);
+        out.extend_from_slice(&place.to_le_bytes());
+        out.truncate(hashes);
+        out.extend_from_slice(&record.content.get().to_le_bytes());
+        out.extend_from_slice(&record.key.get().to_be_bytes());
     }
 
     /// The key of the record that begins there.
