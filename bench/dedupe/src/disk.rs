@@ -33,7 +33,8 @@ pub struct Counts {
 
 /// Look-ups read less than this at a time, merges more.
 const LOOKUP_BYTES_MAX: usize = 64 << 10;
-const PAGE_BYTES: u64 = 4096;
+/// Pages lie in memory in folios of up to about this many bytes, which go whole or not at all.
+const FOLIO_BYTES: u64 = 256 << 10;
 
 struct CountingFile {
     file: Box<dyn DiskFile>,
@@ -75,8 +76,8 @@ impl CountingFile {
         }
         if let Some(pages) = &self.pages {
             // A merge reads on and on: what was fetched ahead of it goes with the next part.
-            let from = if is_lookup { offset / PAGE_BYTES * PAGE_BYTES } else { 0 };
-            let to = (offset + len as u64).next_multiple_of(PAGE_BYTES);
+            let from = if is_lookup { offset / FOLIO_BYTES * FOLIO_BYTES } else { 0 };
+            let to = (offset + len as u64).next_multiple_of(FOLIO_BYTES);
             fadvise(pages, from, NonZeroU64::new(to - from), Advice::DontNeed)?;
         }
         Ok(())
@@ -116,11 +117,18 @@ impl DiskFile for CountingFile {
     }
 }
 
+/// Gives up all pages of a file.
+pub fn forget(path: &Path) -> io::Result<()> {
+    Ok(fadvise(&File::open(path)?, 0, None, Advice::DontNeed)?)
+}
+
 /// Whether a page of the file lies in memory already: what a cold disk must find none of. Only a read that does not
 /// wait can tell.
 pub fn is_in_memory(path: &Path, offset: u64) -> io::Result<bool> {
     use rustix::io::{IoSliceMut, ReadWriteFlags, preadv2};
     let file = File::open(path)?;
+    // So that the question fetches nothing around it.
+    fadvise(&file, 0, None, Advice::Random)?;
     let mut byte = [0];
     match preadv2(&file, &mut [IoSliceMut::new(&mut byte)], offset, ReadWriteFlags::NOWAIT) {
         Ok(read) => Ok(read == 1),
