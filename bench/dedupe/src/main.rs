@@ -27,7 +27,9 @@ use adsum_model::catalog::{Catalog, CatalogSpec};
 use adsum_model::id::{DedupeKey, FrameSeq, Offset};
 use adsum_model::ledger::LedgerColumn;
 use adsum_model::rows::Rows;
-use adsum_pipeline::{CheckpointRules, Executor, FrameMeta, Frozen, Merges, Pipeline, ShardSlot, merge_all_due, schemas};
+use adsum_pipeline::{
+    CheckpointRules, Executor, FrameMeta, Frozen, Merges, Pipeline, ShardSlot, merge_all_due, schemas,
+};
 use adsum_store::{AggregateStore, EmbeddedStore, StoreOptions};
 use anyhow::{Context, Result, bail, ensure};
 use clap::Parser;
@@ -261,7 +263,10 @@ impl Bench {
             let old = next - at - new;
             let duplicates: i64 = published.counts.iter().map(|(_, c)| c.get(LedgerColumn::Duplicates)).sum();
             if published.counted != new || duplicates != old as i64 {
-                bail!("frame {seq:?}: {} counted of {new} new, {duplicates} duplicates of {old} old", published.counted);
+                bail!(
+                    "frame {seq:?}: {} counted of {new} new, {duplicates} duplicates of {old} old",
+                    published.counted
+                );
             }
             commits.after_frame(pipeline)?;
             in_second += next - at;

@@ -2,7 +2,7 @@
 //!
 //! Invariant: of equal keys the record with the greatest offset wins, and runs are in the order of the log, so that
 //! the newest run that holds a key answers for it. An import's record is always the last of its key, because it never
-//! ends; so dropping ended records uncovers none that has not ended. Memory holds filters (16 bits a key) and
+//! ends; so dropping ended records uncovers none that has not ended. Memory holds filters (20 bits a key) and
 //! directories (4 bits a key), never records. Keys are uniformly distributed hashes: others would be found
 //! as rightly, but not as fast.
 
