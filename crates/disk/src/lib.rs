@@ -51,6 +51,12 @@ pub trait DiskFile: Send + Sync {
     }
     /// Fills `buf` from `offset`; too few bytes are an error of kind `UnexpectedEof`.
     fn read_exact_at(&self, buf: &mut [u8], offset: u64) -> io::Result<()>;
+    /// Fills `buf` from `offset` if the bytes lie in memory, and says whether it did. If not, it asks the disk to
+    /// fetch them and does not wait, so that the disk works on many such questions at one time; what `buf` then holds
+    /// means nothing. A disk that cannot tell reads.
+    fn read_at_once(&self, buf: &mut [u8], offset: u64) -> io::Result<bool> {
+        self.read_exact_at(buf, offset).map(|()| true)
+    }
     /// Writes all of `bytes` behind the last byte.
     fn append(&mut self, bytes: &[u8]) -> io::Result<()>;
     /// Makes length and bytes durable (fdatasync).

@@ -7,6 +7,8 @@
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
+#[cfg(target_os = "linux")]
+use std::num::NonZeroU64;
 use std::os::unix::fs::FileExt;
 use std::path::Path;
 
@@ -91,6 +93,23 @@ impl DiskFile for RealFile {
 
     fn read_exact_at(&self, buf: &mut [u8], offset: u64) -> io::Result<()> {
         self.file.read_exact_at(buf, offset)
+    }
+
+    #[cfg(target_os = "linux")]
+    fn read_at_once(&self, buf: &mut [u8], offset: u64) -> io::Result<bool> {
+        use rustix::fs::{Advice, fadvise};
+        use rustix::io::{Errno, IoSliceMut, ReadWriteFlags, preadv2};
+        let wanted = buf.len();
+        match preadv2(&self.file, &mut [IoSliceMut::new(buf)], offset, ReadWriteFlags::NOWAIT) {
+            Ok(read) if read == wanted => Ok(true),
+            // Nothing, or the first pages only.
+            Ok(_) | Err(Errno::AGAIN) => {
+                fadvise(&self.file, offset, NonZeroU64::new(wanted as u64), Advice::WillNeed)?;
+                Ok(false)
+            }
+            // A file system that cannot tell, and whatever a read that waits will say better.
+            Err(_) => self.read_exact_at(buf, offset).map(|()| true),
+        }
     }
 
     fn append(&mut self, bytes: &[u8]) -> io::Result<()> {

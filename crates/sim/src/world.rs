@@ -113,7 +113,13 @@ impl<S: AggregateStore> Process<S> {
         let catalog = Arc::new(Catalog::build(&setup.catalog).map_err(|e| format!("catalog: {e}"))?);
         let campaigns = campaigns(setup, &catalog)?;
         let disk: Arc<dyn Disk> = Arc::new(disk.clone());
-        let options = StoreOptions { merge_fan_in: keeping.merge_fan_in, merge_base_bytes: keeping.merge_base_bytes };
+        let (fan_in, base_bytes) = (keeping.merge_fan_in, keeping.merge_base_bytes);
+        let options = StoreOptions {
+            merge_fan_in: fan_in,
+            merge_base_bytes: base_bytes,
+            keys_merge_fan_in: fan_in,
+            keys_merge_base_bytes: base_bytes,
+        };
         let symbols = catalog.symbols().clone();
         let (store, _) =
             EmbeddedStore::open(disk.clone(), Path::new("data/store"), schemas(&catalog), symbols, options)

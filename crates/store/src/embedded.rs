@@ -31,11 +31,21 @@ pub struct StoreOptions {
     pub merge_fan_in: usize,
     /// Runs up to this many bytes count as of one size.
     pub merge_base_bytes: u64,
+    /// The same for runs of keys; at least 2.
+    pub keys_merge_fan_in: usize,
+    /// The same for runs of keys, in bytes: as many as a checkpoint writes.
+    pub keys_merge_base_bytes: u64,
 }
 
 impl Default for StoreOptions {
     fn default() -> Self {
-        Self { merge_fan_in: 4, merge_base_bytes: 16 << 20 }
+        Self {
+            merge_fan_in: 4,
+            merge_base_bytes: 16 << 20,
+            // Measured with bench/dedupe: to ask the filters of more runs costs less than to write records once more.
+            keys_merge_fan_in: 8,
+            keys_merge_base_bytes: 32 << 20,
+        }
     }
 }
 
@@ -362,7 +372,11 @@ impl AggregateStore for EmbeddedStore {
         }
         RunKind::ALL.into_iter().zip(state.seals()).find_map(|(kind, seals)| {
             let sizes: Vec<u64> = seals.iter().map(|s| s.len).collect();
-            let due = tiers::due(&sizes, self.options.merge_base_bytes, self.options.merge_fan_in)?;
+            let (base_bytes, fan_in) = match kind {
+                RunKind::Keys => (self.options.keys_merge_base_bytes, self.options.keys_merge_fan_in),
+                _ => (self.options.merge_base_bytes, self.options.merge_fan_in),
+            };
+            let due = tiers::due(&sizes, base_bytes, fan_in)?;
             Some(MergePlan { kind, inputs: seals[due].iter().map(|s| s.id).collect() })
         })
     }

@@ -211,6 +211,12 @@ impl RunFile {
         self.file.read_exact_at(buf, at).map_err(|e| StoreError::io(&self.name, e))
     }
 
+    /// Fills `buf` from `at` if that needs no waiting for the disk, and says whether it did; else the disk is asked
+    /// to fetch the bytes.
+    pub(crate) fn read_at_once(&self, buf: &mut [u8], at: u64) -> Result<bool, StoreError> {
+        self.file.read_at_once(buf, at).map_err(|e| StoreError::io(&self.name, e))
+    }
+
     /// Reads `len` bytes from `at` into `buf` and compares their CRC-32.
     pub(crate) fn read_checked(&self, buf: &mut Vec<u8>, at: u64, len: usize, crc: u32) -> Result<(), StoreError> {
         buf.resize(len, 0);

@@ -127,10 +127,16 @@ impl State {
 
     fn hash_keys(&self, hasher: &mut StateHasher, pending: Option<&Checkpoint>) -> Result<(), StoreError> {
         let Some(pending) = pending else {
-            return dedupe::each_newest(&self.keys, self.committed.dedupe_line, |r| hasher.record(r));
+            return dedupe::each_newest(&self.keys, self.committed.dedupe_line, |r| {
+                hasher.record(r);
+                Ok(())
+            });
         };
         let line = self.committed.dedupe_line.max(pending.dedupe_line);
-        dedupe::each_newest(&self.keys, line, |r| hasher.record(r))?;
+        dedupe::each_newest(&self.keys, line, |r| {
+            hasher.record(r);
+            Ok(())
+        })?;
         let newest = newest_of(&pending.dedupe);
         let keys: Vec<DedupeKey> = newest.keys().copied().collect();
         let mut found = Vec::new();

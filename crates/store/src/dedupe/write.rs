@@ -9,8 +9,9 @@ use adsum_disk::Disk;
 use adsum_model::state::DedupeRecord;
 
 use super::filter::Filter;
+use super::record::{Packing, Span};
 use super::run::{BUCKET_RECORDS, Bucket, DIRECTORY_ENTRY_BYTES, KeysFooter, KeysRun};
-use super::{RECORD_BYTES, check_offset, encode, share_of};
+use super::share_of;
 use crate::error::StoreError;
 use crate::file::{RunFile, RunKind, RunWriter};
 use adsum_model::prefetch::fetch;
@@ -31,12 +32,19 @@ pub(super) struct KeysWriter {
     /// Where the open bucket begins in the writer's buffer.
     bucket_at: usize,
     records: u64,
-    ends_at: i64,
+    span: Span,
+    packing: Packing,
 }
 
 impl KeysWriter {
-    /// For at most `records_max` records.
-    pub(super) fn create(disk: &dyn Disk, dir: &Path, id: u64, records_max: u64) -> Result<Self, StoreError> {
+    /// For at most `records_max` records that lie within `span`.
+    pub(super) fn create(
+        disk: &dyn Disk,
+        dir: &Path,
+        id: u64,
+        records_max: u64,
+        span: Span,
+    ) -> Result<Self, StoreError> {
         let out = RunWriter::create(disk, dir, RunKind::Keys, id)?;
         if u32::try_from(records_max).is_err() {
             return Err(StoreError::Stale { detail: format!("{records_max} records do not fit one run") });
@@ -46,20 +54,21 @@ impl KeysWriter {
         buckets.push(Bucket::default());
         let bucket_at = out.position() as usize;
         let filter = Filter::sized_for(records_max);
-        Ok(Self { out, filter, buckets, bucket_total, bucket_at, records: 0, ends_at: i64::MIN })
+        let packing = Packing::of(&span);
+        Ok(Self { out, filter, buckets, bucket_total, bucket_at, records: 0, span, packing })
     }
 
     /// Adds the record of the next key.
-    pub(super) fn push(&mut self, key: u128, record: &[u8; RECORD_BYTES], ends_at: i64) -> Result<(), StoreError> {
+    pub(super) fn push(&mut self, record: &DedupeRecord) -> Result<(), StoreError> {
+        let key = record.key.get();
         let bucket = share_of(key, self.bucket_total);
         while self.buckets.len() <= bucket {
             self.close_bucket()?;
             self.buckets.push(Bucket { start: self.records as u32, crc: 0 });
         }
-        self.out.buffer().extend_from_slice(record);
+        self.packing.push(record, self.out.buffer());
         self.filter.insert(key);
         self.records += 1;
-        self.ends_at = self.ends_at.max(ends_at);
         Ok(())
     }
 
@@ -93,17 +102,12 @@ impl KeysWriter {
             filter_blocks: self.filter.len(),
             filter_crc,
             directory_crc: crc32fast::hash(&directory),
-            ends_at: self.ends_at,
+            span: self.span,
         };
         let seal = self.out.finish(&footer.encode())?;
         let (file, _) = RunFile::open(disk, dir, RunKind::Keys, seal)?;
         Ok(Some(KeysRun::opened(file, footer, self.filter, self.buckets)))
     }
-}
-
-/// When a record ends: its own time, or never.
-pub(super) fn ends_at(record: &DedupeRecord) -> i64 {
-    if record.import { i64::MAX } else { record.occurred_at.micros() }
 }
 
 /// Where a record lies in the checkpoint, and the upper half of its key.
@@ -126,8 +130,11 @@ pub(crate) fn flush(
     if total == 0 {
         return Ok(None);
     }
-    let mut writer = KeysWriter::create(disk, dir, id, total)?;
-    let name = RunKind::Keys.file_name(id);
+    let span = parts.iter().flatten().fold(Span::NONE, Span::with);
+    if !span.is_storable() {
+        return Err(StoreError::Stale { detail: format!("{}: an offset is no offset", RunKind::Keys.file_name(id)) });
+    }
+    let mut writer = KeysWriter::create(disk, dir, id, total, span)?;
     let record_of = |entry: &Entry| &parts[entry.part as usize][entry.row as usize];
     let (mut entries, share_ends) = deal(parts, total);
     let mut start = 0;
@@ -150,8 +157,7 @@ pub(crate) fn flush(
             if next.is_some_and(|n| n.upper == entry.upper && record_of(n).key == record.key) {
                 continue;
             }
-            check_offset(record, &name)?;
-            writer.push(record.key.get(), &encode(record), ends_at(record))?;
+            writer.push(record)?;
         }
     }
     writer.finish(disk, dir)

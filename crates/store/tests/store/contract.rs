@@ -15,7 +15,8 @@ use adsum_store::{AggregateStore, BucketRange, EmbeddedStore, KeyFilter, MemoryS
 use crate::oracle::{Drawer, Oracle, Place, Rows, Sums, add_rows, scanned, schemas};
 
 /// Merges often, so that small tests merge too.
-pub const OPTIONS: StoreOptions = StoreOptions { merge_fan_in: 3, merge_base_bytes: 4096 };
+pub const OPTIONS: StoreOptions =
+    StoreOptions { merge_fan_in: 3, merge_base_bytes: 4096, keys_merge_fan_in: 3, keys_merge_base_bytes: 4096 };
 
 pub fn open(disk: Arc<dyn Disk>, symbols: &Arc<Symbols>) -> Result<EmbeddedStore, StoreError> {
     EmbeddedStore::open(disk, "store", schemas(), Arc::clone(symbols), OPTIONS).map(|(store, _)| store)
