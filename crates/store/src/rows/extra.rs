@@ -1,6 +1,6 @@
-//! Rows in memory as a source of a scan: sorted by reference, added up block by block.
+//! Rows in memory as a source of a scan: sorted by reference, added up batch by batch.
 //!
-//! Invariant: a block of it holds each bucket and key once, in the scan's order. It holds 16 bytes a row that is
+//! Invariant: a batch of it holds each bucket and key once, in the scan's order. It holds 16 bytes a row that is
 //! shown, never a copy of all values. Rows are dealt out by bucket, then each bucket's are sorted by the packed key.
 
 use std::cmp::Ordering;
@@ -11,13 +11,13 @@ use adsum_model::table::TableRows;
 use adsum_model::time::BucketStart;
 use hashbrown::HashMap;
 
-use super::BLOCK_ROWS;
 use super::names::SymbolIds;
 use super::scan::{Addition, Block, Spec, bucket_word};
+use super::sort::sort_by_number;
 use crate::error::StoreError;
 
-/// How far ahead of their use rows are fetched: they lie all over the memory.
-const FETCH_AHEAD: usize = 12;
+/// Rows that are fetched before they are gathered: they lie all over the memory, and must fit the nearer caches.
+const GATHERED_ROWS: usize = 128;
 
 /// A row of a bucket: its packed key, and where it lies.
 #[derive(Clone, Copy)]
@@ -40,6 +40,9 @@ pub(super) struct ExtraCursor<'a> {
     ids: Vec<Vec<u32>>,
     /// For each column that is shown its place in the rows, if they have it.
     places: Vec<Option<usize>>,
+    /// The rows that come next, and those that add to the row at some place.
+    own: Vec<Entry>,
+    added: Vec<(usize, Entry)>,
 }
 
 impl<'a> ExtraCursor<'a> {
@@ -54,14 +57,22 @@ impl<'a> ExtraCursor<'a> {
             next: 0,
             ids: Vec::new(),
             places,
+            own: Vec::new(),
+            added: Vec::new(),
         };
         cursor.symbols.read(|names| cursor.collect(spec, names));
         let (parts, ids, packed) = (cursor.parts, &cursor.ids, spec.packing.bits.len());
         cursor.buckets.sort_unstable_by_key(|b| b.0);
+        let key_bits: u32 = spec.packing.bits.iter().sum();
+        let mut spare = Vec::new();
         for (_, entries) in &mut cursor.buckets {
-            entries.sort_unstable_by(|a, b| {
-                a.packed.cmp(&b.packed).then_with(|| compare_rest(parts, ids, packed, *a, *b))
-            });
+            // The key lies in the upper bits.
+            sort_by_number(entries, &mut spare, key_bits, |e| e.packed.unbounded_shr(u64::BITS - key_bits));
+            if packed < width {
+                entries.chunk_by_mut(|a, b| a.packed == b.packed).for_each(|equal| {
+                    equal.sort_by(|a, b| compare_rest(parts, ids, packed, *a, *b));
+                });
+            }
         }
         cursor
     }
@@ -107,75 +118,101 @@ impl<'a> ExtraCursor<'a> {
         self.parts.iter().flat_map(|p| &p.keys).map(|s| s.index() + 1).max().unwrap_or(1)
     }
 
-    /// Adds up the next block; false at the end.
-    pub(super) fn fill(&mut self, spec: &Spec<'_>, block: &mut Block) -> Result<bool, StoreError> {
-        block.words.clear();
-        block.picks.clear();
-        block.keys.iter_mut().for_each(Vec::clear);
-        block.values.iter_mut().for_each(Vec::clear);
-        block.revisions.clear();
-        block.spreads.clear();
-        let packed = spec.packing.bits.len();
-        let mut last: Option<(i64, Entry)> = None;
+    /// Appends the next rows, each added up, at most `most`; false at the end.
+    pub(super) fn fill(&mut self, spec: &Spec<'_>, most: usize, out: &mut Block) -> Result<bool, StoreError> {
+        let (packed, start) = (spec.packing.bits.len(), out.words.len());
+        self.own.clear();
+        self.added.clear();
         while let Some((bucket, entries)) = self.buckets.get(self.bucket) {
-            let Some(&entry) = entries.get(self.next) else {
-                self.bucket += 1;
-                self.next = 0;
-                continue;
-            };
-            let same = last.is_some_and(|(b, l)| {
-                b == *bucket
-                    && l.packed == entry.packed
-                    && compare_rest(self.parts, &self.ids, packed, l, entry).is_eq()
-            });
-            if !same && block.words.len() == BLOCK_ROWS {
+            let word = bucket_word(*bucket);
+            // The rows of one bucket and key all come in one call: it ends only where another begins.
+            let mut last: Option<Entry> = None;
+            while let Some(&entry) = entries.get(self.next) {
+                let adds = last.is_some_and(|l| {
+                    l.packed == entry.packed && compare_rest(self.parts, &self.ids, packed, l, entry).is_eq()
+                });
+                if adds {
+                    self.added.push((out.words.len() - 1, entry));
+                } else if self.own.len() == most {
+                    break;
+                } else {
+                    self.own.push(entry);
+                    out.words.push(word | u128::from(entry.packed));
+                }
+                last = Some(entry);
+                self.next += 1;
+            }
+            if self.next < entries.len() {
                 break;
             }
-            if let Some(ahead) = entries.get(self.next + FETCH_AHEAD) {
-                fetch_row(self.parts[ahead.part as usize], ahead.row as usize);
-            }
-            self.next += 1;
-            let rows = self.parts[entry.part as usize];
-            let row = entry.row as usize;
-            let (values, revision) = (rows.row_values(row), rows.revisions[row].get() as i64);
-            if same {
-                let at = block.words.len() - 1;
-                for (place, to) in self.places.iter().zip(&mut block.values) {
-                    if let Some(place) = place {
-                        to[at] = spec.sum(to[at], values[*place])?;
-                    }
-                }
-                let least = (block.revisions[at] - block.spreads[at]).min(revision);
-                block.revisions[at] = block.revisions[at].max(revision);
-                block.spreads[at] = block.revisions[at] - least;
-                continue;
-            }
-            last = Some((*bucket, entry));
-            block.picks.push(block.words.len() as u32);
-            block.words.push(bucket_word(*bucket) | u128::from(entry.packed));
-            for ((to, symbol), ids) in block.keys.iter_mut().zip(rows.key(row)).zip(&self.ids) {
-                to.push(ids[symbol.index()]);
-            }
-            for (place, to) in self.places.iter().zip(&mut block.values) {
-                to.push(place.map_or(0, |p| values[p]));
-            }
-            block.revisions.push(revision);
-            block.spreads.push(0);
+            self.bucket += 1;
+            self.next = 0;
         }
-        Ok(!block.words.is_empty())
+        for rows in self.own.chunks(GATHERED_ROWS) {
+            self.gather(rows, spec, out);
+        }
+        for &(at, entry) in &self.added {
+            self.add(at, entry, spec, out)?;
+        }
+        Ok(out.words.len() > start)
+    }
+
+    /// Appends rows, a column at a time.
+    fn gather(&self, rows: &[Entry], spec: &Spec<'_>, out: &mut Block) {
+        rows.iter().for_each(|row| fetch_row(self.parts[row.part as usize], row.row as usize));
+        let mut shift = u64::BITS;
+        for (column, to) in out.keys.iter_mut().enumerate() {
+            if let Some(bits) = spec.packing.bits.get(column) {
+                shift -= bits;
+                let mask = (1 << bits) - 1;
+                to.extend(rows.iter().map(|row| (row.packed >> shift & mask) as u32));
+            } else {
+                to.extend(rows.iter().map(|row| id_of(self.parts, &self.ids, *row, column)));
+            }
+        }
+        for (place, to) in self.places.iter().zip(&mut out.values) {
+            match place {
+                None => to.resize(to.len() + rows.len(), 0),
+                Some(place) => to.extend(rows.iter().map(|row| {
+                    let part = self.parts[row.part as usize];
+                    part.values[row.row as usize * part.value_width + place]
+                })),
+            }
+        }
+        out.revisions.extend(rows.iter().map(|row| self.revision(*row)));
+        out.spreads.resize(out.revisions.len(), 0);
+    }
+
+    /// Adds a row to the one that stands at `at`.
+    fn add(&self, at: usize, row: Entry, spec: &Spec<'_>, out: &mut Block) -> Result<(), StoreError> {
+        let values = self.parts[row.part as usize].row_values(row.row as usize);
+        for (place, to) in self.places.iter().zip(&mut out.values) {
+            if let Some(place) = place {
+                to[at] = spec.sum(to[at], values[*place])?;
+            }
+        }
+        out.add_revision(at, self.revision(row), 0);
+        Ok(())
+    }
+
+    fn revision(&self, row: Entry) -> i64 {
+        self.parts[row.part as usize].revisions[row.row as usize].get() as i64
     }
 }
 
-/// Starts fetching what [`ExtraCursor::fill`] reads of a row.
+/// Starts fetching what [`ExtraCursor::gather`] reads of a row.
 fn fetch_row(rows: &TableRows, row: usize) {
-    rows.key(row).first().into_iter().for_each(fetch);
     rows.row_values(row).first().into_iter().chain(rows.row_values(row).last()).for_each(fetch);
     fetch(&rows.revisions[row]);
 }
 
+/// The id of a row in a key column.
+fn id_of(parts: &[&TableRows], ids: &[Vec<u32>], entry: Entry, column: usize) -> u32 {
+    ids[column][parts[entry.part as usize].key(entry.row as usize)[column].index()]
+}
+
 /// The order of two rows of one bucket with equal packed keys: by the key columns that did not fit.
 fn compare_rest(parts: &[&TableRows], ids: &[Vec<u32>], packed: usize, a: Entry, b: Entry) -> Ordering {
-    let id =
-        |entry: Entry, column: usize| ids[column][parts[entry.part as usize].key(entry.row as usize)[column].index()];
+    let id = |entry: Entry, column: usize| id_of(parts, ids, entry, column);
     (packed..ids.len()).map(|c| id(a, c).cmp(&id(b, c))).find(|o| o.is_ne()).unwrap_or(Ordering::Equal)
 }
