@@ -27,9 +27,9 @@ use crate::{AggregateStore, Change, Committed, MergePlan, StoreView, TableState,
 /// How a store is kept.
 #[derive(Clone, Copy, Debug)]
 pub struct StoreOptions {
-    /// Runs of about one size that are merged into one; at least 2.
+    /// Runs of about one size that are merged into one; at least 2. Twice as many of rows.
     pub merge_fan_in: usize,
-    /// Runs up to this many bytes count as of one size.
+    /// Runs up to this many bytes count as of one size. Of rows an eighth.
     pub merge_base_bytes: u64,
 }
 
@@ -362,7 +362,13 @@ impl AggregateStore for EmbeddedStore {
         }
         RunKind::ALL.into_iter().zip(state.seals()).find_map(|(kind, seals)| {
             let sizes: Vec<u64> = seals.iter().map(|s| s.len).collect();
-            let due = tiers::due(&sizes, self.options.merge_base_bytes, self.options.merge_fan_in)?;
+            let StoreOptions { merge_fan_in, merge_base_bytes } = self.options;
+            let (base_bytes, fan_in) = match kind {
+                // A run of rows is a tenth of the keys' beside it, and a scan reads of each run only what it needs.
+                RunKind::Rows => (merge_base_bytes / 8, 2 * merge_fan_in),
+                RunKind::Keys | RunKind::Quarantine => (merge_base_bytes, merge_fan_in),
+            };
+            let due = tiers::due(&sizes, base_bytes, fan_in)?;
             Some(MergePlan { kind, inputs: seals[due].iter().map(|s| s.id).collect() })
         })
     }

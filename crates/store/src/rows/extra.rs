@@ -6,12 +6,12 @@
 use std::cmp::Ordering;
 
 use adsum_model::prefetch::fetch;
-use adsum_model::symbol::{SymbolNames, Symbols};
+use adsum_model::symbol::{Symbol, SymbolNames, Symbols};
 use adsum_model::table::TableRows;
 use adsum_model::time::BucketStart;
 use hashbrown::HashMap;
 
-use super::names::SymbolIds;
+use super::dictionary::Dictionary;
 use super::scan::{Addition, Block, Spec, bucket_word};
 use super::sort::sort_by_number;
 use crate::error::StoreError;
@@ -25,6 +25,48 @@ struct Entry {
     packed: u64,
     part: u32,
     row: u32,
+}
+
+/// A symbol whose id does not pass.
+const FAILS: u64 = u64::MAX - 1;
+/// A symbol that was not met yet.
+const UNKNOWN: u64 = u64::MAX;
+
+/// The way from the symbols of one key column to ids, filled as symbols are met.
+struct KeyColumn<'a> {
+    dictionary: &'a Dictionary,
+    /// If it is filtered, which ids pass.
+    allowed: Option<&'a [bool]>,
+    /// Where its ids stand in the packed key, if they do.
+    shift: Option<u32>,
+    /// By symbol, the id where it stands in the packed key.
+    packed: Vec<u64>,
+    ids: Vec<u32>,
+}
+
+impl<'a> KeyColumn<'a> {
+    fn new(column: usize, spec: &'a Spec<'_>, symbols: usize) -> Self {
+        Self {
+            dictionary: spec.names.dictionary(column),
+            allowed: spec.allowed[column].as_deref(),
+            shift: spec.packing.shift(column),
+            packed: vec![UNKNOWN; symbols],
+            ids: vec![0; symbols],
+        }
+    }
+
+    /// What [`Self::packed`] holds for a symbol whose text is in the dictionary.
+    #[cold]
+    fn resolve(&mut self, symbol: Symbol, names: &SymbolNames<'_>) -> u64 {
+        let id = names.text(symbol).map_or(0, |text| {
+            self.dictionary.find(text).expect("the dictionary was made of these rows' texts among others")
+        });
+        let passes = self.allowed.is_none_or(|allowed| allowed[id as usize]);
+        let packed = self.shift.map_or(0, |shift| u64::from(id) << shift);
+        self.ids[symbol.index()] = id;
+        self.packed[symbol.index()] = if passes { packed } else { FAILS };
+        self.packed[symbol.index()]
+    }
 }
 
 /// Where a scan stands in rows that are not in runs.
@@ -60,14 +102,13 @@ impl<'a> ExtraCursor<'a> {
             own: Vec::new(),
             added: Vec::new(),
         };
-        cursor.symbols.read(|names| cursor.collect(spec, names));
+        let symbols = cursor.symbols.len();
+        cursor.symbols.read(|names| cursor.collect(spec, symbols, names));
         let (parts, ids, packed) = (cursor.parts, &cursor.ids, spec.packing.bits.len());
         cursor.buckets.sort_unstable_by_key(|b| b.0);
-        let key_bits: u32 = spec.packing.bits.iter().sum();
         let mut spare = Vec::new();
         for (_, entries) in &mut cursor.buckets {
-            // The key lies in the upper bits.
-            sort_by_number(entries, &mut spare, key_bits, |e| e.packed.unbounded_shr(u64::BITS - key_bits));
+            sort_by_number(entries, &mut spare, spec.packing.key_bits, |e| spec.packing.key(e.packed));
             if packed < width {
                 entries.chunk_by_mut(|a, b| a.packed == b.packed).for_each(|equal| {
                     equal.sort_by(|a, b| compare_rest(parts, ids, packed, *a, *b));
@@ -77,10 +118,9 @@ impl<'a> ExtraCursor<'a> {
         cursor
     }
 
-    fn collect(&mut self, spec: &Spec<'_>, names: &SymbolNames<'_>) {
-        let symbols = self.symbols_len();
-        let mut ids: Vec<SymbolIds<'_>> =
-            (0..self.width).map(|c| SymbolIds::new(spec.names.dictionary(c), symbols)).collect();
+    fn collect(&mut self, spec: &Spec<'_>, symbols: usize, names: &SymbolNames<'_>) {
+        let mut columns: Vec<KeyColumn<'_>> =
+            (0..self.width).map(|column| KeyColumn::new(column, spec, symbols)).collect();
         let mut places: HashMap<BucketStart, usize> = HashMap::new();
         let mut last = (BucketStart::from_seconds(i64::MIN), usize::MAX);
         for (part, rows) in self.parts.iter().enumerate() {
@@ -88,14 +128,14 @@ impl<'a> ExtraCursor<'a> {
                 if !spec.range.contains(bucket) {
                     continue;
                 }
-                let (mut packed, mut shift, mut passes) = (0_u64, 64, true);
-                for (column, &symbol) in rows.key(row).iter().enumerate() {
-                    let id = ids[column].id(symbol, names);
-                    passes &= spec.passes(column, id);
-                    if let Some(bits) = spec.packing.bits.get(column) {
-                        shift -= bits;
-                        packed |= u64::from(id) << shift;
+                let (mut packed, mut passes) = (0, true);
+                for (column, &symbol) in columns.iter_mut().zip(rows.key(row)) {
+                    let mut bits = column.packed[symbol.index()];
+                    if bits >= FAILS {
+                        bits = column.resolve(symbol, names);
+                        passes &= bits != FAILS;
                     }
+                    packed |= bits;
                 }
                 if !passes {
                     continue;
@@ -110,12 +150,7 @@ impl<'a> ExtraCursor<'a> {
                 self.buckets[last.1].1.push(Entry { packed, part: part as u32, row: row as u32 });
             }
         }
-        self.ids = ids.into_iter().map(SymbolIds::into_ids).collect();
-    }
-
-    /// One more than the greatest symbol of the rows.
-    fn symbols_len(&self) -> usize {
-        self.parts.iter().flat_map(|p| &p.keys).map(|s| s.index() + 1).max().unwrap_or(1)
+        self.ids = columns.into_iter().map(|column| column.ids).collect();
     }
 
     /// Appends the next rows, each added up, at most `most`; false at the end.
@@ -148,8 +183,9 @@ impl<'a> ExtraCursor<'a> {
             self.bucket += 1;
             self.next = 0;
         }
+        let mut values = Vec::with_capacity(GATHERED_ROWS);
         for rows in self.own.chunks(GATHERED_ROWS) {
-            self.gather(rows, spec, out);
+            self.gather(rows, spec, &mut values, out);
         }
         for &(at, entry) in &self.added {
             self.add(at, entry, spec, out)?;
@@ -158,25 +194,28 @@ impl<'a> ExtraCursor<'a> {
     }
 
     /// Appends rows, a column at a time.
-    fn gather(&self, rows: &[Entry], spec: &Spec<'_>, out: &mut Block) {
-        rows.iter().for_each(|row| fetch_row(self.parts[row.part as usize], row.row as usize));
-        let mut shift = u64::BITS;
+    fn gather<'b>(&'b self, rows: &[Entry], spec: &Spec<'_>, values: &mut Vec<&'b [i64]>, out: &mut Block) {
+        values.clear();
+        values.extend(rows.iter().map(|row| {
+            let (part, row) = (self.parts[row.part as usize], row.row as usize);
+            let values = part.row_values(row);
+            values.first().into_iter().chain(values.last()).for_each(fetch);
+            fetch(&part.revisions[row]);
+            values
+        }));
         for (column, to) in out.keys.iter_mut().enumerate() {
-            if let Some(bits) = spec.packing.bits.get(column) {
-                shift -= bits;
-                let mask = (1 << bits) - 1;
-                to.extend(rows.iter().map(|row| (row.packed >> shift & mask) as u32));
-            } else {
-                to.extend(rows.iter().map(|row| id_of(self.parts, &self.ids, *row, column)));
+            match spec.packing.shift(column) {
+                Some(shift) => {
+                    let mask = (1 << spec.packing.bits[column]) - 1;
+                    to.extend(rows.iter().map(|row| (row.packed >> shift & mask) as u32));
+                }
+                None => to.extend(rows.iter().map(|row| id_of(self.parts, &self.ids, *row, column))),
             }
         }
         for (place, to) in self.places.iter().zip(&mut out.values) {
-            match place {
+            match *place {
                 None => to.resize(to.len() + rows.len(), 0),
-                Some(place) => to.extend(rows.iter().map(|row| {
-                    let part = self.parts[row.part as usize];
-                    part.values[row.row as usize * part.value_width + place]
-                })),
+                Some(place) => to.extend(values.iter().map(|values| values[place])),
             }
         }
         out.revisions.extend(rows.iter().map(|row| self.revision(*row)));
@@ -198,12 +237,6 @@ impl<'a> ExtraCursor<'a> {
     fn revision(&self, row: Entry) -> i64 {
         self.parts[row.part as usize].revisions[row.row as usize].get() as i64
     }
-}
-
-/// Starts fetching what [`ExtraCursor::gather`] reads of a row.
-fn fetch_row(rows: &TableRows, row: usize) {
-    rows.row_values(row).first().into_iter().chain(rows.row_values(row).last()).for_each(fetch);
-    fetch(&rows.revisions[row]);
 }
 
 /// The id of a row in a key column.

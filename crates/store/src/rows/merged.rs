@@ -174,6 +174,10 @@ impl<'a, 'b> Merged<'a, 'b> {
             self.gather_column(|block| &block.keys[column], to);
         }
         for (column, to) in out.values.iter_mut().enumerate() {
+            if self.is_zero(column) {
+                to.resize(out.words.len(), 0);
+                continue;
+            }
             self.gather_column(|block| &block.values[column], to);
             for (at, place) in &self.added {
                 let sum = &mut to[start + *at as usize];
@@ -187,6 +191,11 @@ impl<'a, 'b> Merged<'a, 'b> {
             out.add_revision(at, block.revisions[row], block.spreads[row]);
         }
         Ok(())
+    }
+
+    /// Whether no source has anything but 0 in a value column: so it is with most.
+    fn is_zero(&self, column: usize) -> bool {
+        self.sources.iter().all(|s| s.block.alike[column] == Some(0))
     }
 
     fn block(&self, place: Place) -> &Block {

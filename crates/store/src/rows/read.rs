@@ -149,9 +149,10 @@ impl<'a> RunCursor<'a> {
             decode(parts[1 + column], rows, &mut self.numbers)?;
             let (map, ids) = (&self.map[column], &mut self.ids[column]);
             ids.clear();
-            for &number in &self.numbers {
-                ids.push(*map.get(usize::try_from(number).ok()?)?);
+            if !self.numbers.iter().all(|&number| (number as u64) < map.len() as u64) {
+                return None;
             }
+            ids.extend(self.numbers.iter().map(|&number| map[number as usize]));
             if spec.allowed[column].is_some() {
                 self.picks.retain(|&row| spec.passes(column, ids[row as usize]));
             }

@@ -49,8 +49,10 @@ pub(crate) struct TableScan<'a> {
 /// Where each row's word comes from.
 #[derive(Clone, Debug)]
 pub(super) struct Packing {
-    /// Bits of each key column in the word; columns behind these are compared one by one.
+    /// Bits of each key column in the word, from its top; columns behind these are compared one by one.
     pub(super) bits: Vec<u32>,
+    /// Bits of all of them.
+    pub(super) key_bits: u32,
 }
 
 impl Packing {
@@ -64,7 +66,19 @@ impl Packing {
             }
             bits.push(of_column);
         }
-        Self { bits }
+        let key_bits = bits.iter().sum();
+        Self { bits, key_bits }
+    }
+
+    /// How far to the left the ids of a column stand in the word, if they do.
+    pub(super) fn shift(&self, column: usize) -> Option<u32> {
+        (column < self.bits.len()).then(|| u64::BITS - self.bits[..=column].iter().sum::<u32>())
+    }
+
+    /// The ids in the word as a number of so many bits: they stand in its upper ones.
+    #[inline(always)]
+    pub(super) fn key(&self, word: u64) -> u64 {
+        word.unbounded_shr(u64::BITS - self.key_bits)
     }
 }
 
@@ -91,6 +105,8 @@ pub(super) struct Block {
     pub(super) picks: Vec<u32>,
     /// Whether they stand in that order.
     pub(super) in_order: bool,
+    /// For each value column, whether all rows hold one value, and which.
+    pub(super) alike: Vec<Option<i64>>,
 }
 
 impl Block {
@@ -120,6 +136,12 @@ impl Block {
 
     /// Orders rows of these buckets by bucket; those of one bucket stand in the order of their keys.
     pub(super) fn order(&mut self, (first, last): (i64, i64), spare: &mut Vec<u32>) {
+        let is_alike = |column: &Vec<i64>| {
+            let (first, rest) = column.split_first()?;
+            (*rest == column[..rest.len()]).then_some(*first)
+        };
+        self.alike.clear();
+        self.alike.extend(self.values.iter().map(is_alike));
         self.picks.clear();
         self.picks.extend(0..self.words.len() as u32);
         self.in_order = first >= last;

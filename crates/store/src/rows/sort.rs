@@ -5,6 +5,7 @@
 
 /// Bits of a digit: its counters fit the processor's nearest cache.
 const DIGIT_BITS: u32 = 11;
+const DIGITS: usize = 1 << DIGIT_BITS;
 /// Fewer items are compared: counters would take longer.
 const COMPARED_MAX: usize = 256;
 
@@ -14,11 +15,15 @@ pub(super) fn sort_by_number<T: Copy>(items: &mut Vec<T>, spare: &mut Vec<T>, bi
         items.sort_by_key(number);
         return;
     }
-    for shift in (0..bits).step_by(DIGIT_BITS as usize) {
-        let digit = |item: &T| (number(item) >> shift) as usize & ((1 << DIGIT_BITS) - 1);
-        let mut places = [0_u32; 1 << DIGIT_BITS];
-        items.iter().for_each(|item| places[digit(item)] += 1);
-        if places[digit(&items[0])] as usize == items.len() {
+    let digit = |number: u64, shift: u32| (number >> shift) as usize & (DIGITS - 1);
+    let shifts = || (0..bits).step_by(DIGIT_BITS as usize);
+    let mut counts = vec![[0_u32; DIGITS]; shifts().count()];
+    for item in items.iter() {
+        let number = number(item);
+        counts.iter_mut().zip(shifts()).for_each(|(counts, shift)| counts[digit(number, shift)] += 1);
+    }
+    for (mut places, shift) in counts.into_iter().zip(shifts()) {
+        if places[digit(number(&items[0]), shift)] as usize == items.len() {
             continue;
         }
         let mut next = 0;
@@ -28,7 +33,7 @@ pub(super) fn sort_by_number<T: Copy>(items: &mut Vec<T>, spare: &mut Vec<T>, bi
         spare.clear();
         spare.resize(items.len(), items[0]);
         for item in items.iter() {
-            let place = &mut places[digit(item)];
+            let place = &mut places[digit(number(item), shift)];
             spare[*place as usize] = *item;
             *place += 1;
         }

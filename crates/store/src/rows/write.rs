@@ -13,7 +13,7 @@ use adsum_model::table::{TableRows, TableSchema};
 use super::merged::Merged;
 use super::names::{ScanNames, TableNames};
 use super::run::{BlockEntry, RowsRun, StripeEntry, Stretch, TableFooter, encode_footer};
-use super::scan::{Addition, Block, TableScan, bucket_of};
+use super::scan::{Addition, Block, Packing, TableScan, bucket_of};
 use super::sort::sort_by_number;
 use super::{BATCH_ROWS, BLOCK_ROWS, FrameRange, SINGLE_ROWS, STRIPE_ROWS, block};
 use crate::BucketRange;
@@ -95,93 +95,125 @@ impl<'a> TableWriter<'a> {
     }
 
     fn put(mut self, rows: &mut Merged<'_, '_>) -> Result<TableFooter, StoreError> {
-        let key_bits = rows.spec().packing.bits.iter().sum();
+        let packing = rows.spec().packing.clone();
         loop {
             let room = STRIPE_ROWS - self.rows.words.len();
             if !rows.fill(room.min(BATCH_ROWS), &mut self.rows)? {
                 break;
             }
             if self.rows.words.len() == STRIPE_ROWS {
-                self.cut(key_bits)?;
+                self.cut(&packing)?;
             }
         }
-        self.put_stripes(0..self.rows.words.len(), key_bits)?;
+        self.put_stripes(0..self.rows.words.len(), &packing)?;
         Ok(self.footer)
     }
 
     /// Writes the buckets that are whole, or a part of one that fills a stripe alone.
-    fn cut(&mut self, key_bits: u32) -> Result<(), StoreError> {
+    fn cut(&mut self, packing: &Packing) -> Result<(), StoreError> {
         let words = &self.rows.words;
         let last = words.last().map_or(0, |&word| bucket_of(word));
         let whole = words.partition_point(|&word| bucket_of(word) < last);
         let count = if whole > 0 { whole } else { words.len() };
-        self.put_stripes(0..count, key_bits)?;
+        self.put_stripes(0..count, packing)?;
         self.rows.remove_first(count);
         Ok(())
     }
 
     /// Writes rows of several buckets as one stripe, those of one bucket as stripes that follow one another.
-    fn put_stripes(&mut self, rows: Range<usize>, key_bits: u32) -> Result<(), StoreError> {
+    fn put_stripes(&mut self, rows: Range<usize>, packing: &Packing) -> Result<(), StoreError> {
         let words = &self.rows.words[rows.clone()];
         let (Some(&first), Some(&last)) = (words.first(), words.last()) else { return Ok(()) };
         let buckets = (bucket_of(first), bucket_of(last));
-        self.order.clear();
-        self.order.extend(rows.start as u32..rows.end as u32);
-        let stripe_rows = if buckets.0 == buckets.1 { SINGLE_ROWS } else { STRIPE_ROWS };
-        if buckets.0 < buckets.1 {
-            let words = &self.rows.words;
-            // The key lies in the upper bits of the word's lower half.
-            let key = |row: &u32| (words[*row as usize] as u64).unbounded_shr(u64::BITS - key_bits);
-            sort_by_number(&mut self.order, &mut self.spare, key_bits, key);
-        }
-        let order = std::mem::take(&mut self.order);
-        for stripe in order.chunks(stripe_rows) {
-            let first = self.footer.blocks.len();
-            for rows in stripe.chunks(BLOCK_ROWS) {
-                self.put_block(rows)?;
+        if buckets.0 == buckets.1 {
+            for start in rows.clone().step_by(SINGLE_ROWS) {
+                let first = self.footer.blocks.len();
+                let end = rows.end.min(start + SINGLE_ROWS);
+                for start in (start..end).step_by(BLOCK_ROWS) {
+                    self.put_block(Rows::Together(start..end.min(start + BLOCK_ROWS)))?;
+                }
+                self.end_stripe(buckets, first);
             }
-            self.footer.stripes.push(StripeEntry { buckets, blocks: first..self.footer.blocks.len() });
+            return Ok(());
         }
+        let mut order = std::mem::take(&mut self.order);
+        order.clear();
+        order.extend(rows.start as u32..rows.end as u32);
+        let key = |row: &u32| packing.key(self.rows.words[*row as usize] as u64);
+        sort_by_number(&mut order, &mut self.spare, packing.key_bits, key);
+        let first = self.footer.blocks.len();
+        for rows in order.chunks(BLOCK_ROWS) {
+            self.put_block(Rows::At(rows))?;
+        }
+        self.end_stripe(buckets, first);
         self.order = order;
         Ok(())
     }
 
-    fn put_block(&mut self, order: &[u32]) -> Result<(), StoreError> {
+    fn end_stripe(&mut self, buckets: (i64, i64), first: usize) {
+        self.footer.stripes.push(StripeEntry { buckets, blocks: first..self.footer.blocks.len() });
+    }
+
+    fn put_block(&mut self, at: Rows<'_>) -> Result<(), StoreError> {
         let Self { rows, numbers, bytes, .. } = self;
         bytes.clear();
         bytes.resize((rows.keys.len() + rows.values.len() + 3) * 4, 0);
         let mut column = 0;
         let mut put = |numbers: &[i64]| {
             let start = bytes.len();
-            block::encode(numbers, bytes);
+            let ends = block::encode(numbers, bytes);
             let len = (bytes.len() - start) as u32;
             bytes[column * 4..column * 4 + 4].copy_from_slice(&len.to_le_bytes());
             column += 1;
+            ends
         };
-        let mut first_keys = (0, 0);
-        gather(&rows.words, order, bucket_of, numbers);
+        at.each(&rows.words, bucket_of, numbers);
         put(numbers);
+        let mut first_keys = (0, 0);
         for (column, ids) in rows.keys.iter().enumerate() {
-            gather(ids, order, i64::from, numbers);
+            at.each(ids, i64::from, numbers);
+            let ends = put(numbers);
             if column == 0 {
-                let ends = numbers.iter().fold((i64::MAX, 0), |(a, b), &id| (a.min(id), b.max(id)));
                 first_keys = (ends.0 as u32, ends.1 as u32);
             }
-            put(numbers);
         }
         for values in rows.values.iter().chain([&rows.revisions, &rows.spreads]) {
-            gather(values, order, |value| value, numbers);
-            put(numbers);
+            match &at {
+                Rows::Together(rows) => put(&values[rows.clone()]),
+                Rows::At(_) => {
+                    at.each(values, |value| value, numbers);
+                    put(numbers)
+                }
+            };
         }
         let stretch = put_stretch(self.out, &self.bytes)?;
-        self.footer.blocks.push(BlockEntry { stretch, rows: order.len() as u32, first_keys });
+        self.footer.blocks.push(BlockEntry { stretch, rows: at.len() as u32, first_keys });
         Ok(())
     }
 }
 
-fn gather<A: Copy>(from: &[A], order: &[u32], make: impl Fn(A) -> i64, to: &mut Vec<i64>) {
-    to.clear();
-    to.extend(order.iter().map(|&row| make(from[row as usize])));
+/// The rows of a block.
+enum Rows<'a> {
+    Together(Range<usize>),
+    At(&'a [u32]),
+}
+
+impl Rows<'_> {
+    fn len(&self) -> usize {
+        match self {
+            Self::Together(rows) => rows.len(),
+            Self::At(order) => order.len(),
+        }
+    }
+
+    /// What they have in a column, as numbers.
+    fn each<A: Copy>(&self, from: &[A], make: impl Fn(A) -> i64, to: &mut Vec<i64>) {
+        to.clear();
+        match self {
+            Self::Together(rows) => to.extend(from[rows.clone()].iter().map(|&a| make(a))),
+            Self::At(order) => to.extend(order.iter().map(|&row| make(from[row as usize]))),
+        }
+    }
 }
 
 /// Writes the rows of a checkpoint, by table as `schemas`, as one run. `None` when there are none.
