@@ -98,7 +98,9 @@ fn choose<'a>(
         let last = BucketStart::from_seconds(d.window_seconds - 60);
         let window = |bucket| query.zone.window(bucket, query.granularity).ok();
         let aligned = ends.iter().flatten().all(|b| b.seconds().rem_euclid(d.window_seconds) == 0);
-        (is_whole(query.granularity) || window(probe) == window(last)) && aligned && wanted.iter().all(|w| d.dimensions.contains(w))
+        (is_whole(query.granularity) || window(probe) == window(last))
+            && aligned
+            && wanted.iter().all(|w| d.dimensions.contains(w))
     };
     let sets = catalog.distinct_users().iter().enumerate();
     let fitting = sets.filter(|(i, d)| fits(d) && complete.holds(distinct_table(catalog, *i)));

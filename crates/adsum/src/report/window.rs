@@ -280,7 +280,9 @@ mod tests {
     fn windows_of_many_buckets_are_those_of_each() {
         let zones = ["UTC", "Europe/London", "Asia/Kathmandu", "America/Santiago", "Australia/Lord_Howe", "Cuba"];
         let around = ["2026-03-29", "2026-10-25", "2026-04-05", "2026-09-06", "2026-11-01", "1969-12-31"];
-        for (zone, date) in zones.iter().flat_map(|z| around.map(|date| (*z, date))).chain([("Pacific/Apia", "2011-12-30")]) {
+        for (zone, date) in
+            zones.iter().flat_map(|z| around.map(|date| (*z, date))).chain([("Pacific/Apia", "2011-12-30")])
+        {
             let zone = TimeZone::named("tz", zone).unwrap();
             let first = zone.moment("from", date).unwrap().seconds() - 3 * DAY_SECONDS;
             for (_, granularity) in Granularity::NAMED {

@@ -106,9 +106,8 @@ impl<'a> RunCursor<'a> {
         for entry in together {
             let (own, further) = rest.split_at(entry.stretch.len as usize);
             self.run.file.check(own, entry.stretch.at, entry.stretch.crc)?;
-            self.decode(own, entry, stripe, spec, block).ok_or_else(|| {
-                self.run.file.corrupt(format!("the block at {} does not decode", entry.stretch.at))
-            })?;
+            self.decode(own, entry, stripe, spec, block)
+                .ok_or_else(|| self.run.file.corrupt(format!("the block at {} does not decode", entry.stretch.at)))?;
             rest = further;
         }
         self.bytes = bytes;

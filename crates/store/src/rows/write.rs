@@ -12,7 +12,7 @@ use adsum_model::table::{TableRows, TableSchema};
 
 use super::merged::Merged;
 use super::names::{ScanNames, TableNames};
-use super::run::{BlockEntry, RowsRun, StripeEntry, Stretch, TableFooter, encode_footer};
+use super::run::{BlockEntry, RowsRun, Stretch, StripeEntry, TableFooter, encode_footer};
 use super::scan::{Addition, Block, Packing, TableScan, bucket_of};
 use super::sort::sort_by_number;
 use super::{BATCH_ROWS, BLOCK_ROWS, FrameRange, SINGLE_ROWS, STRIPE_ROWS, block};
@@ -76,12 +76,7 @@ fn put_stretch(out: &mut RunWriter, bytes: &[u8]) -> Result<Stretch, StoreError>
 }
 
 impl<'a> TableWriter<'a> {
-    fn begin(
-        out: &'a mut RunWriter,
-        schema: &TableSchema,
-        names: &ScanNames,
-        rows: Block,
-    ) -> Result<Self, StoreError> {
+    fn begin(out: &'a mut RunWriter, schema: &TableSchema, names: &ScanNames, rows: Block) -> Result<Self, StoreError> {
         let mut bytes = Vec::new();
         let mut dictionaries = Vec::with_capacity(schema.keys.len());
         for column in 0..schema.keys.len() {
