@@ -30,6 +30,8 @@ pub struct Plan {
     pub start_ms: i64,
     /// Millionths of the impressions that go to one campaign, beside its share.
     pub hot_ppm: u64,
+    /// Events in a second of simulated time.
+    pub events_per_second: u64,
     /// How the lines are written.
     pub layout: Layout,
 }
@@ -81,7 +83,7 @@ impl Outcome {
 pub fn write(plan: &Plan, out: &Path, truth: &Path) -> anyhow::Result<Outcome> {
     let totals = truth.with_extension("json");
     ensure!(totals != truth, "the truth is a CSV: {} is the name of its totals", truth.display());
-    let world = World::new(plan.seed, plan.start_ms, plan.hot_ppm);
+    let world = World::new(plan.seed, plan.start_ms, plan.hot_ppm, plan.events_per_second);
     let mut counts = Truth::create(truth)?;
     let mut tally = Tally::default();
     let bytes = std::thread::scope(|threads| {

@@ -47,6 +47,9 @@ struct AdsArgs {
     /// The part of the impressions that goes to one campaign: 0.5 is half of them.
     #[arg(long, default_value = "0", value_parser = millionths)]
     hot: u64,
+    /// Events in a second of simulated time.
+    #[arg(long, default_value_t = 10_000, value_parser = clap::value_parser!(u64).range(1..))]
+    events_per_second: u64,
     /// How lines are written: usual, reversed, shuffled, spaced, escaped, unknown.
     #[arg(long, default_value = "usual", value_parser = layout)]
     order: Layout,
@@ -120,8 +123,8 @@ fn run(cli: Cli) -> anyhow::Result<ExitCode> {
     match cli.command {
         None => {
             let args = cli.ads.context("--events, --out and --truth are needed")?;
-            let AdsArgs { events: lines, seed, hot: hot_ppm, order: layout, start_ms, .. } = args;
-            let plan = ads::Plan { lines, seed, start_ms, hot_ppm, layout };
+            let AdsArgs { events: lines, seed, hot: hot_ppm, events_per_second, order: layout, start_ms, .. } = args;
+            let plan = ads::Plan { lines, seed, start_ms, hot_ppm, events_per_second, layout };
             write!(out, "{}", ads::write(&plan, &args.out, &args.truth)?.to_json())?;
         }
         Some(Command::Ysb(args)) => {

@@ -18,10 +18,8 @@ const PLACEMENTS_PER_PUBLISHER: u64 = 8;
 const USERS: u64 = 2_000_000;
 /// Users are numbered from here on, so that every name has seven digits.
 const FIRST_USER: u64 = 1_000_000;
-/// Simulated events a second are this many a millisecond.
-const EVENTS_PER_MS: u64 = 10;
 /// A click or conversion follows its impression by at most ten minutes.
-const FOLLOWS_EVENTS_MAX: u64 = 600_000 * EVENTS_PER_MS;
+const FOLLOWS_SECONDS_MAX: u64 = 600;
 /// So many tries to find an impression for a click; without one the event is an impression itself.
 const IMPRESSION_TRIES: usize = 64;
 /// One event in so many is malformed.
@@ -124,6 +122,7 @@ struct Campaign {
 pub struct World {
     start_ms: i64,
     hot_ppm: u64,
+    events_per_second: u64,
     events: u64,
     shared: u64,
     ranks: Zipf,
@@ -141,8 +140,8 @@ fn subset(draw: &mut Draw, (least, most): (u64, u64), all: u64) -> impl Iterator
 
 impl World {
     /// A world whose first event occurs at `start_ms` since 1970; `hot_ppm` millionths of the impressions belong to one
-    /// campaign beside its share.
-    pub fn new(seed: u64, start_ms: i64, hot_ppm: u64) -> Self {
+    /// campaign beside its share; `events_per_second` occur in a second of simulated time.
+    pub fn new(seed: u64, start_ms: i64, hot_ppm: u64, events_per_second: u64) -> Self {
         let campaigns = (0..CAMPAIGNS)
             .map(|c| {
                 let mut draw = Draw::at(purpose(seed, 1), c);
@@ -155,6 +154,7 @@ impl World {
         Self {
             start_ms,
             hot_ppm,
+            events_per_second: events_per_second.max(1),
             events: purpose(seed, 2),
             shared: purpose(seed, 3),
             ranks: Zipf::new(CAMPAIGNS),
@@ -165,7 +165,7 @@ impl World {
 
     /// When event `index` occurs.
     pub fn occurred_at_ms(&self, index: u64) -> i64 {
-        self.start_ms + (index / EVENTS_PER_MS) as i64
+        self.start_ms + (index * 1_000 / self.events_per_second) as i64
     }
 
     fn drawn_kind(draw: &mut Draw) -> Kind {
@@ -211,7 +211,7 @@ impl World {
         });
         let mut shared_with = index;
         if kind != Kind::Impression {
-            let reach = index.min(FOLLOWS_EVENTS_MAX);
+            let reach = index.min(FOLLOWS_SECONDS_MAX * self.events_per_second);
             let earlier = (0..IMPRESSION_TRIES)
                 .map(|_| index - draw.below(reach) - u64::from(reach > 0))
                 .find(|at| *at < index && Self::drawn_kind(&mut Draw::at(self.events, *at)) == Kind::Impression);

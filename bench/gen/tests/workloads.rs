@@ -22,7 +22,8 @@ struct Run {
 fn run(lines: u64, seed: u64, hot_ppm: u64, layout: Layout) -> Run {
     let folder = tempfile::tempdir().unwrap();
     let (out, truth) = (folder.path().join("a.ndjson"), folder.path().join("a.truth.csv"));
-    let outcome = ads::write(&ads::Plan { lines, seed, start_ms: START_MS, hot_ppm, layout }, &out, &truth).unwrap();
+    let plan = ads::Plan { lines, seed, start_ms: START_MS, hot_ppm, events_per_second: 10_000, layout };
+    let outcome = ads::write(&plan, &out, &truth).unwrap();
     Run { _folder: folder, lines: out, truth, outcome }
 }
 

@@ -27,9 +27,9 @@ use crate::{AggregateStore, Change, Committed, MergePlan, StoreView, TableState,
 /// How a store is kept.
 #[derive(Clone, Copy, Debug)]
 pub struct StoreOptions {
-    /// Runs of about one size that are merged into one; at least 2.
+    /// Runs of about one size that are merged into one; at least 2. Twice as many of rows.
     pub merge_fan_in: usize,
-    /// Runs up to this many bytes count as of one size.
+    /// Runs up to this many bytes count as of one size. Of rows an eighth.
     pub merge_base_bytes: u64,
     /// The same for runs of keys; at least 2.
     pub keys_merge_fan_in: usize,
@@ -372,9 +372,12 @@ impl AggregateStore for EmbeddedStore {
         }
         RunKind::ALL.into_iter().zip(state.seals()).find_map(|(kind, seals)| {
             let sizes: Vec<u64> = seals.iter().map(|s| s.len).collect();
+            let options = &self.options;
             let (base_bytes, fan_in) = match kind {
-                RunKind::Keys => (self.options.keys_merge_base_bytes, self.options.keys_merge_fan_in),
-                _ => (self.options.merge_base_bytes, self.options.merge_fan_in),
+                RunKind::Keys => (options.keys_merge_base_bytes, options.keys_merge_fan_in),
+                // A run of rows is a tenth of the keys' beside it, and a scan reads of each run only what it needs.
+                RunKind::Rows => (options.merge_base_bytes / 8, 2 * options.merge_fan_in),
+                RunKind::Quarantine => (options.merge_base_bytes, options.merge_fan_in),
             };
             let due = tiers::due(&sizes, base_bytes, fan_in)?;
             Some(MergePlan { kind, inputs: seals[due].iter().map(|s| s.id).collect() })

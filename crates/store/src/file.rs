@@ -221,10 +221,15 @@ impl RunFile {
     pub(crate) fn read_checked(&self, buf: &mut Vec<u8>, at: u64, len: usize, crc: u32) -> Result<(), StoreError> {
         buf.resize(len, 0);
         self.read(buf, at)?;
-        if crc32fast::hash(buf) == crc {
+        self.check(buf, at, crc)
+    }
+
+    /// Compares the CRC-32 of bytes that were read from `at`.
+    pub(crate) fn check(&self, bytes: &[u8], at: u64, crc: u32) -> Result<(), StoreError> {
+        if crc32fast::hash(bytes) == crc {
             Ok(())
         } else {
-            Err(self.corrupt(format!("the {len} bytes from {at} do not match their checksum")))
+            Err(self.corrupt(format!("the {} bytes from {at} do not match their checksum", bytes.len())))
         }
     }
 

@@ -55,6 +55,8 @@ enum GranularityArg {
     Minute,
     Hour,
     Day,
+    /// The whole range as one.
+    Range,
 }
 
 fn filter(text: &str) -> Result<(String, String), String> {
@@ -101,6 +103,7 @@ fn query(args: &Args) -> Result<Query> {
             GranularityArg::Minute => Granularity::Minute,
             GranularityArg::Hour => Granularity::Hour,
             GranularityArg::Day => Granularity::Day,
+            GranularityArg::Range => Granularity::Range,
         },
         by: args.by.clone(),
         filters,

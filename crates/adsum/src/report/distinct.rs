@@ -20,7 +20,7 @@ use hashbrown::HashMap;
 use super::columns::Report;
 use super::query::{Budget, Complete, Query, ReportRow, Visit, each_row, key_filters, too_costly, wanted_dimensions};
 use super::refused::Refused;
-use super::window::{Granularity, Window};
+use super::window::{Granularity, Window, Windows};
 
 /// The standard error of an estimate: 1.04 / sqrt(4096), see [`adsum_model::distinct`].
 pub const STANDARD_ERROR: &str = "0.01625";
@@ -70,6 +70,7 @@ impl PlannedUsers {
             set: &self.set,
             shown: &self.shown,
             groups_max: budget.groups_max,
+            windows: self.query.windows(),
             window: None,
             bucket: None,
             groups: HashMap::new(),
@@ -97,7 +98,9 @@ fn choose<'a>(
         let last = BucketStart::from_seconds(d.window_seconds - 60);
         let window = |bucket| query.zone.window(bucket, query.granularity).ok();
         let aligned = ends.iter().flatten().all(|b| b.seconds().rem_euclid(d.window_seconds) == 0);
-        (as_stored || window(probe) == window(last)) && aligned && wanted.iter().all(|w| d.dimensions.contains(w))
+        (is_whole(query.granularity) || window(probe) == window(last))
+            && aligned
+            && wanted.iter().all(|w| d.dimensions.contains(w))
     };
     let sets = catalog.distinct_users().iter().enumerate();
     let fitting = sets.filter(|(i, d)| fits(d) && complete.holds(distinct_table(catalog, *i)));
@@ -118,11 +121,17 @@ fn choose<'a>(
     })
 }
 
+/// Whether windows as they are kept lie within the report's buckets, whichever the zone.
+fn is_whole(granularity: Granularity) -> bool {
+    matches!(granularity, Granularity::Bucket | Granularity::Range)
+}
+
 struct Gather<'a> {
     query: &'a Query,
     set: &'a DistinctDef,
     shown: &'a [usize],
     groups_max: usize,
+    windows: Windows,
     window: Option<Window>,
     bucket: Option<BucketStart>,
     groups: HashMap<Vec<u32>, (Vec<Coupon>, Revision)>,
@@ -133,11 +142,9 @@ struct Gather<'a> {
 impl Gather<'_> {
     fn row(&mut self, row: &ScanRow<'_>) -> Result<ControlFlow<()>> {
         if self.bucket != Some(row.bucket) {
-            let zone = &self.query.zone;
-            let window = zone.window(row.bucket, self.query.granularity)?;
+            let window = self.query.window(&mut self.windows, self.window, row.bucket)?;
             let last = BucketStart::from_seconds(row.bucket.seconds() + self.set.window_seconds - 60);
-            let as_stored = self.query.granularity == Granularity::Bucket;
-            if !as_stored && zone.window(last, self.query.granularity)? != window {
+            if !is_whole(self.query.granularity) && self.windows.of(last)? != window {
                 bail!("windows of {} s do not fit this zone's {:?}s", self.set.window_seconds, self.query.granularity);
             }
             if self.window != Some(window) {

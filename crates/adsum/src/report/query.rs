@@ -1,6 +1,5 @@
 //! A question, the rollup that answers it, and the answer's rows.
 
-use std::collections::BTreeMap;
 use std::ops::ControlFlow;
 use std::sync::Arc;
 
@@ -15,7 +14,7 @@ use hashbrown::HashMap;
 
 use super::columns::Report;
 use super::refused::Refused;
-use super::window::{Granularity, TimeZone, Window};
+use super::window::{Granularity, TimeZone, Window, Windows};
 
 /// What is asked.
 #[derive(Clone, Debug)]
@@ -40,12 +39,18 @@ impl Query {
         BucketRange::new(self.from.unwrap_or(BucketRange::ALL.from()), self.to.unwrap_or(BucketRange::ALL.to()))
     }
 
-    /// The report's bucket that a stored bucket falls into.
-    fn window(&self, bucket: BucketStart) -> Result<Window> {
-        match (self.granularity, self.from) {
+    /// The report's buckets that stored ones fall into.
+    pub(super) fn windows(&self) -> Windows {
+        Windows::new(self.zone.clone(), self.granularity)
+    }
+
+    /// The one that a stored bucket falls into, where the bucket before it fell into `last`.
+    pub(super) fn window(&self, windows: &mut Windows, last: Option<Window>, bucket: BucketStart) -> Result<Window> {
+        match (self.granularity, self.from, last) {
             // Without a beginning the first bucket that there is begins the range.
-            (Granularity::Range, from) => self.zone.window(from.unwrap_or(bucket), Granularity::Bucket),
-            (granularity, _) => self.zone.window(bucket, granularity),
+            (Granularity::Range, None, Some(window)) => Ok(window),
+            (Granularity::Range, from, _) => windows.of(from.unwrap_or(bucket)),
+            _ => windows.of(bucket),
         }
     }
 }
@@ -99,6 +104,7 @@ impl Complete {
 
 /// A row while it is added up.
 struct Sum {
+    key: Vec<u32>,
     values: Vec<i64>,
     revision: Revision,
 }
@@ -264,9 +270,13 @@ impl Planned {
             shown: &self.shown,
             as_stored: self.as_stored,
             groups_max: budget.groups_max,
+            windows: self.query.windows(),
             window: None,
             bucket: None,
-            sums: HashMap::new(),
+            key: Vec::new(),
+            last: 0,
+            sums: Vec::new(),
+            places: HashMap::new(),
             names: None,
             ended: false,
             visit,
@@ -286,9 +296,16 @@ struct Adder<'a> {
     shown: &'a [usize],
     as_stored: bool,
     groups_max: usize,
+    windows: Windows,
     window: Option<Window>,
     bucket: Option<BucketStart>,
-    sums: HashMap<Vec<u32>, Sum>,
+    /// The present row's key.
+    key: Vec<u32>,
+    /// Where the sum stands that the row before was added to.
+    last: usize,
+    sums: Vec<Sum>,
+    /// By key, where its sum stands.
+    places: HashMap<Vec<u32>, usize>,
     names: Option<Arc<ScanNames>>,
     /// Whether nobody wants further rows.
     ended: bool,
@@ -298,7 +315,7 @@ struct Adder<'a> {
 impl Adder<'_> {
     fn row(&mut self, row: &ScanRow<'_>) -> Result<ControlFlow<()>> {
         if self.bucket != Some(row.bucket) {
-            let window = self.query.window(row.bucket)?;
+            let window = self.query.window(&mut self.windows, self.window, row.bucket)?;
             if self.window != Some(window) {
                 if self.flush()?.is_break() {
                     return Ok(ControlFlow::Break(()));
@@ -318,21 +335,26 @@ impl Adder<'_> {
         if self.names.is_none() {
             self.names = Some(row.names.clone());
         }
-        let groups = self.sums.len();
-        let key: Vec<u32> = self.shown.iter().map(|i| row.keys[*i]).collect();
-        match self.sums.entry(key) {
-            hashbrown::hash_map::Entry::Occupied(mut found) => {
-                let sum = found.get_mut();
-                add_up(&mut sum.values, row.values)?;
-                sum.revision = sum.revision.max(row.revision);
-            }
-            hashbrown::hash_map::Entry::Vacant(_) if groups >= self.groups_max => {
-                return Err(too_costly("groups in one bucket", self.groups_max as u64));
-            }
-            hashbrown::hash_map::Entry::Vacant(free) => {
-                free.insert(Sum { values: row.values.to_vec(), revision: row.revision });
-            }
+        self.key.clear();
+        self.key.extend(self.shown.iter().map(|i| row.keys[*i]));
+        // Rows that follow one another often have one key: that of the one campaign asked for.
+        let place = match self.sums.get(self.last).filter(|sum| sum.key == self.key) {
+            Some(_) => Some(self.last),
+            None => self.places.get(&self.key).copied(),
+        };
+        if let Some(place) = place {
+            let sum = &mut self.sums[place];
+            add_up(&mut sum.values, row.values)?;
+            sum.revision = sum.revision.max(row.revision);
+            self.last = place;
+            return Ok(ControlFlow::Continue(()));
         }
+        if self.sums.len() >= self.groups_max {
+            return Err(too_costly("groups in one bucket", self.groups_max as u64));
+        }
+        self.last = self.sums.len();
+        self.places.insert(self.key.clone(), self.last);
+        self.sums.push(Sum { key: self.key.clone(), values: row.values.to_vec(), revision: row.revision });
         Ok(ControlFlow::Continue(()))
     }
 
@@ -341,10 +363,12 @@ impl Adder<'_> {
         let (Some(window), Some(names), false) = (self.window, self.names.clone(), self.ended) else {
             return Ok(ControlFlow::Continue(()));
         };
-        // Ids order as texts do, so the sorted map is the order of the answer.
-        let sorted: BTreeMap<Vec<u32>, Sum> = self.sums.drain().collect();
-        for (key, sum) in sorted {
-            let keys: Vec<_> = key.iter().zip(self.shown).map(|(id, column)| names.text(*column, *id)).collect();
+        // Ids order as texts do.
+        let mut sums = std::mem::take(&mut self.sums);
+        self.places.clear();
+        sums.sort_unstable_by(|a, b| a.key.cmp(&b.key));
+        for sum in sums {
+            let keys: Vec<_> = sum.key.iter().zip(self.shown).map(|(id, column)| names.text(*column, *id)).collect();
             let row = ReportRow { window, keys: &keys, values: &sum.values, revision: sum.revision };
             if (self.visit)(&row)?.is_break() {
                 self.ended = true;

@@ -28,13 +28,21 @@ pub enum Granularity {
 
 impl Granularity {
     /// Those that may be asked for by name.
-    pub const NAMED: [(&'static str, Self); 4] =
-        [("bucket", Self::Bucket), ("minute", Self::Minute), ("hour", Self::Hour), ("day", Self::Day)];
+    pub const NAMED: [(&'static str, Self); 5] = [
+        ("bucket", Self::Bucket),
+        ("minute", Self::Minute),
+        ("hour", Self::Hour),
+        ("day", Self::Day),
+        ("range", Self::Range),
+    ];
 }
 
 /// An IANA time zone.
 #[derive(Clone, Debug)]
 pub struct TimeZone(jiff::tz::TimeZone);
+
+const HOUR_SECONDS: i64 = 3_600;
+const DAY_SECONDS: i64 = 86_400;
 
 /// No bucket of a report is longer: a day of 25 hours, with room for stranger ones.
 const WINDOW_MINUTES_MAX: i64 = 3 * 1440;
@@ -86,6 +94,20 @@ impl TimeZone {
         Ok(at.to_zoned(self.0.clone()))
     }
 
+    /// The seconds around `seconds` through which the offset stands.
+    fn span(&self, seconds: i64) -> Result<Span> {
+        let at = self.zoned(seconds)?;
+        let following = self.0.following(at.timestamp()).next();
+        // A change at this very second is one that lies before.
+        let next = Timestamp::from_second(seconds + 1).context("a bucket beyond the calendar")?;
+        let preceding = self.0.preceding(next).next();
+        Ok(Span {
+            from: preceding.map_or(i64::MIN, |t| t.timestamp().as_second()),
+            to: following.map_or(i64::MAX, |t| t.timestamp().as_second()),
+            offset_seconds: at.offset().seconds(),
+        })
+    }
+
     /// The report's bucket that a stored bucket falls into.
     pub fn window(&self, bucket: BucketStart, granularity: Granularity) -> Result<Window> {
         let at = self.zoned(bucket.seconds())?;
@@ -132,6 +154,50 @@ impl TimeZone {
         };
         let zoned = local.to_zoned(self.0.clone()).map_err(|e| Refused::new("invalid_time", param, e.to_string()))?;
         whole(param, text, zoned.timestamp())
+    }
+}
+
+/// The report's buckets of many stored ones: what [`TimeZone::window`] says, without asking the calendar each time.
+#[derive(Clone, Debug)]
+pub struct Windows {
+    zone: TimeZone,
+    granularity: Granularity,
+    span: Option<Span>,
+}
+
+/// The seconds `from <= at < to` through which a zone's offset stands.
+#[derive(Clone, Copy, Debug)]
+struct Span {
+    from: i64,
+    to: i64,
+    offset_seconds: i32,
+}
+
+impl Windows {
+    /// Of a zone.
+    pub fn new(zone: TimeZone, granularity: Granularity) -> Self {
+        Self { zone, granularity, span: None }
+    }
+
+    /// The report's bucket that a stored bucket falls into.
+    pub fn of(&mut self, bucket: BucketStart) -> Result<Window> {
+        let at = bucket.seconds();
+        let Span { from, offset_seconds, .. } = match self.span.filter(|s| (s.from..s.to).contains(&at)) {
+            Some(span) => span,
+            None => *self.span.insert(self.zone.span(at)?),
+        };
+        let length = match self.granularity {
+            Granularity::Bucket | Granularity::Range => 1,
+            Granularity::Minute => 60,
+            Granularity::Hour => HOUR_SECONDS,
+            Granularity::Day => DAY_SECONDS,
+        };
+        let start_seconds = at - (at + i64::from(offset_seconds)).rem_euclid(length);
+        // On the days around a change of clocks a date may begin before its midnight of this offset, or behind it.
+        if self.granularity == Granularity::Day && start_seconds.saturating_sub(DAY_SECONDS) < from {
+            return self.zone.window(bucket, self.granularity);
+        }
+        Ok(Window { start_seconds, offset_seconds })
     }
 }
 
@@ -207,6 +273,27 @@ mod tests {
             let bucket = BucketStart::from_seconds(at.parse::<Timestamp>().unwrap().as_second());
             let window = TimeZone::named("tz", zone).unwrap().window(bucket, granularity).unwrap();
             assert_eq!(window.to_string(), want, "{zone} {at}");
+        }
+    }
+
+    #[test]
+    fn windows_of_many_buckets_are_those_of_each() {
+        let zones = ["UTC", "Europe/London", "Asia/Kathmandu", "America/Santiago", "Australia/Lord_Howe", "Cuba"];
+        let around = ["2026-03-29", "2026-10-25", "2026-04-05", "2026-09-06", "2026-11-01", "1969-12-31"];
+        for (zone, date) in
+            zones.iter().flat_map(|z| around.map(|date| (*z, date))).chain([("Pacific/Apia", "2011-12-30")])
+        {
+            let zone = TimeZone::named("tz", zone).unwrap();
+            let first = zone.moment("from", date).unwrap().seconds() - 3 * DAY_SECONDS;
+            for (_, granularity) in Granularity::NAMED {
+                let mut windows = Windows::new(zone.clone(), granularity);
+                for i in 0..6 * 96 {
+                    // Forth, and now and then back.
+                    let bucket = BucketStart::from_seconds(first + 900 * (i - 200 * i64::from(i % 17 == 0)));
+                    let want = zone.window(bucket, granularity).unwrap();
+                    assert_eq!(windows.of(bucket).unwrap(), want, "{} {granularity:?} {bucket:?}", zone.name());
+                }
+            }
         }
     }
 

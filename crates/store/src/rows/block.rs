@@ -10,32 +10,33 @@ use crate::bytes::{Reader, put_varint, unzigzag, varint_len, zigzag};
 const FIXED: u8 = 0;
 const REPEAT: u8 = 1;
 
-/// Appends a column.
-pub(crate) fn encode(values: &[i64], out: &mut Vec<u8>) {
-    let (mut least, mut greatest) = (i64::MAX, i64::MIN);
-    for &value in values {
+/// Appends a column; returns its least and its greatest value.
+pub(crate) fn encode(values: &[i64], out: &mut Vec<u8>) -> (i64, i64) {
+    let Some((&first, rest)) = values.split_first() else {
+        put_head(0, 0, out);
+        return (0, 0);
+    };
+    // Compared as bytes: most columns of a block hold one value.
+    if *rest == values[..rest.len()] {
+        put_head(0, first, out);
+        return (first, first);
+    }
+    let (mut least, mut greatest, mut changes) = (first, first, 0_i64);
+    for (&value, &last) in rest.iter().zip(values) {
         least = least.min(value);
         greatest = greatest.max(value);
+        changes += i64::from(value != last);
     }
-    if values.is_empty() {
-        (least, greatest) = (0, 0);
-    }
+    let changes = changes as usize;
     let span = (greatest as u64).wrapping_sub(least as u64);
     let width = (64 - span.leading_zeros() as usize).div_ceil(8);
-    let fixed_len = 1 + varint_len(zigzag(least)) + width * values.len();
-    if width > 0 && repeat_len(values, fixed_len) < fixed_len {
-        out.push(REPEAT);
-        for repeat in values.chunk_by(|a, b| a == b) {
-            put_varint(out, zigzag(repeat[0]));
-            put_varint(out, repeat.len() as u64);
-        }
-        return;
+    let fixed_len = 2 + varint_len(zigzag(least)) + width * values.len();
+    // Counted first, for that is quick, and two bytes each is the least that repeats take.
+    if 1 + 2 * (changes + 1) < fixed_len && put_repeats(values, fixed_len, out) {
+        return (least, greatest);
     }
-    out.push(FIXED);
-    out.push(width as u8);
-    put_varint(out, zigzag(least));
+    put_head(width, least, out);
     match width {
-        0 => {}
         1 => put_fixed::<1>(values, least, out),
         2 => put_fixed::<2>(values, least, out),
         3 => put_fixed::<3>(values, least, out),
@@ -45,17 +46,30 @@ pub(crate) fn encode(values: &[i64], out: &mut Vec<u8>) {
         7 => put_fixed::<7>(values, least, out),
         _ => put_fixed::<8>(values, least, out),
     }
+    (least, greatest)
 }
 
-/// Bytes of the repeats, or any number from `enough` on.
-fn repeat_len(values: &[i64], enough: usize) -> usize {
-    // Counted first, for that is quick, and two bytes each is the least that repeats take.
-    let changes = values.windows(2).filter(|pair| pair[0] != pair[1]).count();
-    if 2 * changes >= enough {
-        return enough;
+fn put_head(width: usize, least: i64, out: &mut Vec<u8>) {
+    out.extend_from_slice(&[FIXED, width as u8]);
+    put_varint(out, zigzag(least));
+}
+
+/// Puts repeats if they take less than `fixed_len` bytes, and says whether.
+fn put_repeats(values: &[i64], fixed_len: usize, out: &mut Vec<u8>) -> bool {
+    let start = out.len();
+    out.push(REPEAT);
+    let mut rest = values;
+    while let Some(&value) = rest.first() {
+        let count = rest.iter().position(|v| *v != value).unwrap_or(rest.len());
+        put_varint(out, zigzag(value));
+        put_varint(out, count as u64);
+        if out.len() - start >= fixed_len {
+            out.truncate(start);
+            return false;
+        }
+        rest = &rest[count..];
     }
-    let len_of = |repeat: &[i64]| varint_len(zigzag(repeat[0])) + varint_len(repeat.len() as u64);
-    values.chunk_by(|a, b| a == b).map(len_of).sum()
+    true
 }
 
 fn put_fixed<const WIDTH: usize>(values: &[i64], least: i64, out: &mut Vec<u8>) {
@@ -68,9 +82,9 @@ fn put_fixed<const WIDTH: usize>(values: &[i64], least: i64, out: &mut Vec<u8>) 
     }
 }
 
-/// Reads a column of `rows` values into `values`; `None` when it does not decode.
+/// Appends a column's `rows` values to `values`; `None` when it does not decode.
 pub(crate) fn decode(bytes: &[u8], rows: usize, values: &mut Vec<i64>) -> Option<()> {
-    values.clear();
+    let end = values.len() + rows;
     let mut reader = Reader::new(bytes);
     match reader.u8()? {
         FIXED => {
@@ -78,7 +92,7 @@ pub(crate) fn decode(bytes: &[u8], rows: usize, values: &mut Vec<i64>) -> Option
             let least = unzigzag(reader.varint()?);
             let bytes = reader.take(rows.checked_mul(usize::from(width))?)?;
             match width {
-                0 => values.resize(rows, least),
+                0 => values.resize(end, least),
                 1 => fixed::<1>(bytes, least, values),
                 2 => fixed::<2>(bytes, least, values),
                 3 => fixed::<3>(bytes, least, values),
@@ -91,9 +105,9 @@ pub(crate) fn decode(bytes: &[u8], rows: usize, values: &mut Vec<i64>) -> Option
             }
         }
         REPEAT => {
-            while values.len() < rows {
+            while values.len() < end {
                 let value = unzigzag(reader.varint()?);
-                let count = usize::try_from(reader.varint()?).ok().filter(|&c| c <= rows - values.len())?;
+                let count = usize::try_from(reader.varint()?).ok().filter(|&c| c <= end - values.len())?;
                 values.resize(values.len() + count, value);
             }
         }
@@ -132,7 +146,7 @@ mod tests {
             assert_eq!(bytes[0], *form, "{values:?}");
             let mut back = vec![1];
             assert_eq!(decode(&bytes, values.len(), &mut back), Some(()));
-            assert_eq!(back, *values);
+            assert_eq!((back[0], &back[1..]), (1, *values));
             for cut in 0..bytes.len() {
                 assert_eq!(decode(&bytes[..cut], values.len().max(1), &mut back), None, "{values:?} cut at {cut}");
             }

@@ -5,7 +5,7 @@
 
 use std::sync::Arc;
 
-use adsum_model::symbol::{Symbol, SymbolNames, Symbols};
+use adsum_model::symbol::{Symbol, Symbols};
 use adsum_model::table::TableRows;
 
 use super::dictionary::Dictionary;
@@ -89,10 +89,8 @@ impl TableNames {
 pub(super) fn texts_of(parts: &[&TableRows], width: usize, symbols: &Symbols) -> Vec<Dictionary> {
     let mut seen = vec![vec![false; symbols.len()]; width];
     for part in parts {
-        for key in part.keys.chunks_exact(width.max(1)) {
-            for (seen, symbol) in seen.iter_mut().zip(key) {
-                seen[symbol.index()] = true;
-            }
+        for (column, seen) in seen.iter_mut().enumerate() {
+            part.keys.chunks_exact(width).for_each(|key| seen[key[column].index()] = true);
         }
     }
     symbols.read(|names| {
@@ -104,35 +102,4 @@ pub(super) fn texts_of(parts: &[&TableRows], width: usize, symbols: &Symbols) ->
         };
         seen.iter().map(sorted).collect()
     })
-}
-
-/// The way from symbols to ids of one key column, filled as symbols are met.
-pub(super) struct SymbolIds<'a> {
-    dictionary: &'a Dictionary,
-    ids: Vec<u32>,
-}
-
-const UNKNOWN: u32 = u32::MAX;
-
-impl<'a> SymbolIds<'a> {
-    /// Into the ids of one column, for symbols below `symbols`.
-    pub(super) fn new(dictionary: &'a Dictionary, symbols: usize) -> Self {
-        Self { dictionary, ids: vec![UNKNOWN; symbols] }
-    }
-
-    /// The id of a symbol whose text is in the dictionary.
-    pub(super) fn id(&mut self, symbol: Symbol, names: &SymbolNames<'_>) -> u32 {
-        let slot = &mut self.ids[symbol.index()];
-        if *slot == UNKNOWN {
-            *slot = names.text(symbol).map_or(0, |text| {
-                self.dictionary.find(text).expect("the dictionary was made of these rows' texts among others")
-            });
-        }
-        *slot
-    }
-
-    /// The ids by symbol, of those that were asked for.
-    pub(super) fn into_ids(self) -> Vec<u32> {
-        self.ids
-    }
 }

@@ -1,10 +1,10 @@
-//! Reading one run's blocks of one table, in order, those that a scan needs.
+//! Reading one run's rows of one table, stripe by stripe, those that a scan needs.
 //!
 //! Invariant: a block is decoded only after its CRC-32 was right, and then key columns first: where no row passes the
-//! filters, its values stay packed. What does not decode is damage.
+//! filters, its values stay packed. Only rows that pass are kept. What does not decode is damage.
 
 use super::block::decode;
-use super::run::{BlockEntry, RowsRun, RunTable};
+use super::run::{BlockEntry, RowsRun, RunTable, StripeEntry};
 use super::scan::{Block, Spec, bucket_word};
 use crate::bytes::Reader;
 use crate::error::StoreError;
@@ -20,37 +20,61 @@ pub(super) struct RunCursor<'a> {
     /// The run's own ids of the first key column that pass, if that is filtered.
     first_ids: Option<Vec<u32>>,
     bytes: Vec<u8>,
+    /// The present block's columns, and which of its rows pass.
+    buckets: Vec<i64>,
     numbers: Vec<i64>,
+    ids: Vec<Vec<u32>>,
+    picks: Vec<u32>,
+    spare: Vec<u32>,
 }
 
 impl<'a> RunCursor<'a> {
     pub(super) fn new(run: &'a RowsRun, table: &'a RunTable, map: &'a [Vec<u32>], spec: &Spec<'_>) -> Self {
-        let next = table.blocks.partition_point(|b| b.buckets.1 < spec.range.from().seconds());
+        let next = table.stripes.partition_point(|s| s.buckets.1 < spec.range.from().seconds());
         let place = |id: &u16| table.schema.columns.iter().position(|c| c == id);
-        let first_ids = spec.allowed.first().and_then(Option::as_ref).map(|allowed| {
-            let ids = map[0].iter().enumerate().filter(|(_, all)| allowed[**all as usize]);
-            ids.map(|(own, _)| own as u32).collect()
+        let first_ids = spec.first_allowed.as_ref().map(|allowed| {
+            // The run's ids are in the order of all ids.
+            allowed.iter().filter_map(|all| map[0].binary_search(all).ok()).map(|own| own as u32).collect()
         });
-        let places = spec.columns.iter().map(place).collect();
-        Self { run, table, map, next, places, first_ids, bytes: Vec::new(), numbers: Vec::new() }
+        Self {
+            run,
+            table,
+            map,
+            next,
+            places: spec.columns.iter().map(place).collect(),
+            first_ids,
+            bytes: Vec::new(),
+            buckets: Vec::new(),
+            numbers: Vec::new(),
+            ids: vec![Vec::new(); map.len()],
+            picks: Vec::new(),
+            spare: Vec::new(),
+        }
     }
 
-    /// Decodes the next block that may hold rows to show; false at the end.
+    /// Decodes the next stripe that has rows to show, in place of what is in `block`; false at the end.
     pub(super) fn fill(&mut self, spec: &Spec<'_>, block: &mut Block) -> Result<bool, StoreError> {
-        while let Some(entry) = self.table.blocks.get(self.next) {
-            if entry.buckets.0 >= spec.range.to().seconds() {
+        block.clear();
+        let table = self.table;
+        while let Some(stripe) = table.stripes.get(self.next) {
+            if stripe.buckets.0 >= spec.range.to().seconds() {
                 break;
             }
             self.next += 1;
-            if self.may_pass(entry) {
-                let stretch = entry.stretch;
-                self.run.file.read_checked(&mut self.bytes, stretch.at, stretch.len as usize, stretch.crc)?;
-                self.decode(entry, spec, block)
-                    .ok_or_else(|| self.run.file.corrupt(format!("the block at {} does not decode", stretch.at)))?;
+            let mut rest = &table.blocks[stripe.blocks.clone()];
+            while let Some(first) = rest.iter().position(|b| self.may_pass(b)) {
+                rest = &rest[first..];
+                let count = rest.iter().position(|b| !self.may_pass(b)).unwrap_or(rest.len());
+                let (together, further) = rest.split_at(count);
+                self.read(together)?;
+                self.decode_all(together, stripe, spec, block)?;
+                rest = further;
+            }
+            if !block.words.is_empty() {
+                block.order(stripe.buckets, &mut self.spare);
                 return Ok(true);
             }
         }
-        block.picks.clear();
         Ok(false)
     }
 
@@ -62,58 +86,116 @@ impl<'a> RunCursor<'a> {
         })
     }
 
-    fn decode(&mut self, entry: &BlockEntry, spec: &Spec<'_>, block: &mut Block) -> Option<()> {
+    /// Reads blocks that stand one behind the other at once.
+    fn read(&mut self, together: &[BlockEntry]) -> Result<(), StoreError> {
+        let at = together.first().map_or(0, |b| b.stretch.at);
+        let len = together.iter().map(|b| b.stretch.len as usize).sum();
+        self.bytes.resize(len, 0);
+        self.run.file.read(&mut self.bytes, at)
+    }
+
+    fn decode_all(
+        &mut self,
+        together: &[BlockEntry],
+        stripe: &StripeEntry,
+        spec: &Spec<'_>,
+        block: &mut Block,
+    ) -> Result<(), StoreError> {
+        let bytes = std::mem::take(&mut self.bytes);
+        let mut rest = bytes.as_slice();
+        for entry in together {
+            let (own, further) = rest.split_at(entry.stretch.len as usize);
+            self.run.file.check(own, entry.stretch.at, entry.stretch.crc)?;
+            self.decode(own, entry, stripe, spec, block)
+                .ok_or_else(|| self.run.file.corrupt(format!("the block at {} does not decode", entry.stretch.at)))?;
+            rest = further;
+        }
+        self.bytes = bytes;
+        Ok(())
+    }
+
+    /// Adds a block's rows that pass.
+    fn decode(
+        &mut self,
+        bytes: &[u8],
+        entry: &BlockEntry,
+        stripe: &StripeEntry,
+        spec: &Spec<'_>,
+        block: &mut Block,
+    ) -> Option<()> {
         let (rows, width, values) = (entry.rows as usize, self.map.len(), self.table.schema.columns.len());
-        let mut reader = Reader::new(&self.bytes);
+        let mut reader = Reader::new(bytes);
         let lens = (0..width + values + 3).map(|_| reader.u32()).collect::<Option<Vec<_>>>()?;
         let parts = lens.iter().map(|&len| reader.take(len as usize)).collect::<Option<Vec<_>>>()?;
         if !reader.is_empty() {
             return None;
         }
-        decode(parts[0], rows, &mut self.numbers)?;
-        block.words.clear();
-        block.words.extend(self.numbers.iter().map(|&bucket| bucket_word(bucket)));
-        block.picks.clear();
+        self.buckets.clear();
+        decode(parts[0], rows, &mut self.buckets)?;
+        self.picks.clear();
         let (from, to) = (spec.range.from().seconds(), spec.range.to().seconds());
-        if entry.buckets.0 >= from && entry.buckets.1 < to {
-            block.picks.extend(0..rows as u32);
+        if stripe.buckets.0 >= from && stripe.buckets.1 < to {
+            self.picks.extend(0..rows as u32);
         } else {
-            let within = |row: &u32| (from..to).contains(&self.numbers[*row as usize]);
-            block.picks.extend((0..rows as u32).filter(within));
+            let within = |row: &u32| (from..to).contains(&self.buckets[*row as usize]);
+            self.picks.extend((0..rows as u32).filter(within));
         }
-        let mut shift = 64;
         for column in 0..width {
-            decode(parts[1 + column], rows, &mut self.numbers)?;
-            let (map, ids) = (&self.map[column], &mut block.keys[column]);
-            ids.clear();
-            for &number in &self.numbers {
-                ids.push(*map.get(usize::try_from(number).ok()?)?);
+            if self.picks.is_empty() {
+                return Some(());
             }
+            self.numbers.clear();
+            decode(parts[1 + column], rows, &mut self.numbers)?;
+            let (map, ids) = (&self.map[column], &mut self.ids[column]);
+            ids.clear();
+            if !self.numbers.iter().all(|&number| (number as u64) < map.len() as u64) {
+                return None;
+            }
+            ids.extend(self.numbers.iter().map(|&number| map[number as usize]));
+            if spec.allowed[column].is_some() {
+                self.picks.retain(|&row| spec.passes(column, ids[row as usize]));
+            }
+        }
+        let start = block.words.len();
+        keep(&self.buckets, &self.picks, |bucket| bucket_word(bucket), &mut block.words);
+        let mut shift = 64;
+        for (column, (ids, to)) in self.ids.iter().zip(&mut block.keys).enumerate() {
+            keep(ids, &self.picks, |id| id, to);
             if let Some(bits) = spec.packing.bits.get(column) {
                 shift -= bits;
-                for (word, &id) in block.words.iter_mut().zip(ids.iter()) {
+                for (word, &id) in block.words[start..].iter_mut().zip(&to[start..]) {
                     *word |= u128::from(id) << shift;
                 }
             }
-            if spec.allowed[column].is_some() {
-                block.picks.retain(|&row| spec.passes(column, ids[row as usize]));
+        }
+        let mut put = |part: &[u8], to: &mut Vec<i64>| -> Option<()> {
+            if self.picks.len() == rows {
+                return decode(part, rows, to);
             }
-        }
-        if block.picks.is_empty() {
-            return Some(());
-        }
+            self.numbers.clear();
+            decode(part, rows, &mut self.numbers)?;
+            keep(&self.numbers, &self.picks, |number| number, to);
+            Some(())
+        };
         for (place, to) in self.places.iter().zip(&mut block.values) {
             match place {
-                Some(place) => decode(parts[1 + width + place], rows, to)?,
-                None => {
-                    to.clear();
-                    to.resize(rows, 0);
-                }
+                Some(place) => put(parts[1 + width + place], to)?,
+                None => to.resize(block.words.len(), 0),
             }
         }
-        decode(parts[1 + width + values], rows, &mut block.revisions)?;
-        decode(parts[2 + width + values], rows, &mut block.spreads)?;
-        let in_order = block.spreads.iter().zip(&block.revisions).all(|(&s, &r)| (0..=r).contains(&s));
+        put(parts[1 + width + values], &mut block.revisions)?;
+        put(parts[2 + width + values], &mut block.spreads)?;
+        let (revisions, spreads) = (&block.revisions[start..], &block.spreads[start..]);
+        let in_order = spreads.iter().zip(revisions).all(|(&s, &r)| (0..=r).contains(&s));
         in_order.then_some(())
+    }
+}
+
+/// Appends what stands at `picks`, which are in order.
+fn keep<A: Copy, B>(from: &[A], picks: &[u32], make: impl Fn(A) -> B, to: &mut Vec<B>) {
+    if picks.len() == from.len() {
+        to.extend(from.iter().map(|&a| make(a)));
+    } else {
+        to.extend(picks.iter().map(|&row| make(from[row as usize])));
     }
 }

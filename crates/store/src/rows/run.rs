@@ -1,8 +1,11 @@
-//! One run of rows: per table its schema, dictionaries and blocks; footer and dictionaries stay in memory.
+//! One run of rows: per table its schema, dictionaries, stripes and their blocks; footer and dictionaries stay in
+//! memory.
 //!
-//! Invariant: the footer holds the CRC-32 of every dictionary and block, and blocks are in the order of their rows.
+//! Invariant: the footer holds the CRC-32 of every dictionary and block. Every row of a stripe comes before those of
+//! the next by bucket and key; within a stripe rows, and so blocks, are in the order of their keys, then buckets.
 //! Layout: header; for each table its dictionaries, then its blocks; footer.
 
+use std::ops::Range;
 use std::path::Path;
 
 use adsum_disk::Disk;
@@ -10,7 +13,7 @@ use adsum_model::id::FrameSeq;
 use adsum_model::table::TableSchema;
 
 use super::dictionary::Dictionary;
-use super::{BLOCK_ROWS, FrameRange};
+use super::{BLOCK_ROWS, FrameRange, STRIPE_ROWS};
 use crate::bytes::{Reader, put_count, put_text};
 use crate::error::StoreError;
 use crate::file::{RunFile, RunKind, RunSeal};
@@ -28,10 +31,17 @@ pub(super) struct Stretch {
 pub(super) struct BlockEntry {
     pub(super) stretch: Stretch,
     pub(super) rows: u32,
-    /// The first and the last bucket.
-    pub(super) buckets: (i64, i64),
     /// The least and the greatest id of the first key column: whole blocks are passed over by it.
     pub(super) first_keys: (u32, u32),
+}
+
+/// What the footer says of one stripe.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct StripeEntry {
+    /// The first and the last bucket.
+    pub(super) buckets: (i64, i64),
+    /// Its blocks' places in the table.
+    pub(super) blocks: Range<usize>,
 }
 
 /// A table within a run.
@@ -39,6 +49,7 @@ pub(super) struct BlockEntry {
 pub(crate) struct RunTable {
     pub(crate) schema: TableSchema,
     pub(super) dictionaries: Vec<Dictionary>,
+    pub(super) stripes: Vec<StripeEntry>,
     pub(super) blocks: Vec<BlockEntry>,
 }
 
@@ -47,6 +58,7 @@ pub(crate) struct RunTable {
 pub(super) struct TableFooter {
     pub(super) schema: TableSchema,
     pub(super) dictionaries: Vec<Stretch>,
+    pub(super) stripes: Vec<StripeEntry>,
     pub(super) blocks: Vec<BlockEntry>,
 }
 
@@ -70,14 +82,18 @@ pub(super) fn encode_footer(range: FrameRange, tables: &[TableFooter]) -> Vec<u8
     for table in tables {
         put_schema(&mut out, &table.schema);
         table.dictionaries.iter().for_each(|d| d.put(&mut out));
-        put_count(&mut out, table.blocks.len());
-        for block in &table.blocks {
-            block.stretch.put(&mut out);
-            out.extend_from_slice(&block.rows.to_le_bytes());
-            out.extend_from_slice(&block.buckets.0.to_le_bytes());
-            out.extend_from_slice(&block.buckets.1.to_le_bytes());
-            out.extend_from_slice(&block.first_keys.0.to_le_bytes());
-            out.extend_from_slice(&block.first_keys.1.to_le_bytes());
+        put_count(&mut out, table.stripes.len());
+        for stripe in &table.stripes {
+            out.extend_from_slice(&stripe.buckets.0.to_le_bytes());
+            out.extend_from_slice(&stripe.buckets.1.to_le_bytes());
+            let blocks = &table.blocks[stripe.blocks.clone()];
+            put_count(&mut out, blocks.len());
+            for block in blocks {
+                block.stretch.put(&mut out);
+                out.extend_from_slice(&block.rows.to_le_bytes());
+                out.extend_from_slice(&block.first_keys.0.to_le_bytes());
+                out.extend_from_slice(&block.first_keys.1.to_le_bytes());
+            }
         }
     }
     out
@@ -90,17 +106,20 @@ fn decode_footer(bytes: &[u8]) -> Option<(FrameRange, Vec<TableFooter>)> {
     for _ in 0..r.count(12)? {
         let schema = decode_schema(&mut r)?;
         let dictionaries = schema.keys.iter().map(|_| Stretch::decode(&mut r)).collect::<Option<Vec<_>>>()?;
-        let mut blocks = Vec::new();
-        for _ in 0..r.count(44)? {
-            let block = BlockEntry {
-                stretch: Stretch::decode(&mut r)?,
-                rows: r.u32().filter(|&n| n >= 1 && n as usize <= BLOCK_ROWS)?,
-                buckets: (r.i64()?, r.i64()?),
-                first_keys: (r.u32()?, r.u32()?),
-            };
-            blocks.push(block);
+        let (mut stripes, mut blocks) = (Vec::new(), Vec::new());
+        for _ in 0..r.count(20)? {
+            let buckets = (r.i64()?, r.i64()?);
+            let first = blocks.len();
+            for _ in 0..r.count(28).filter(|&n| n <= STRIPE_ROWS)? {
+                blocks.push(BlockEntry {
+                    stretch: Stretch::decode(&mut r)?,
+                    rows: r.u32().filter(|&n| n >= 1 && n as usize <= BLOCK_ROWS)?,
+                    first_keys: (r.u32()?, r.u32()?),
+                });
+            }
+            stripes.push(StripeEntry { buckets, blocks: first..blocks.len() });
         }
-        tables.push(TableFooter { schema, dictionaries, blocks });
+        tables.push(TableFooter { schema, dictionaries, stripes, blocks });
     }
     r.is_empty().then_some((range, tables))
 }
@@ -138,7 +157,7 @@ impl RowsRun {
         let mut bytes = Vec::new();
         for table in footers {
             let mut dictionaries = Vec::with_capacity(table.dictionaries.len());
-            for at in table.dictionaries {
+            for at in &table.dictionaries {
                 if at.at.checked_add(u64::from(at.len)).is_none_or(|end| end > file.content_end()) {
                     return Err(file.corrupt("a dictionary lies outside"));
                 }
@@ -146,7 +165,8 @@ impl RowsRun {
                 let dictionary = Dictionary::decode(&bytes);
                 dictionaries.push(dictionary.ok_or_else(|| file.corrupt("a dictionary does not decode"))?);
             }
-            tables.push(RunTable { schema: table.schema, dictionaries, blocks: table.blocks });
+            let TableFooter { schema, stripes, blocks, .. } = table;
+            tables.push(RunTable { schema, dictionaries, stripes, blocks });
         }
         Ok(Self { file, range, tables })
     }
@@ -175,6 +195,7 @@ impl RowsRun {
     pub(crate) fn resident_bytes(&self) -> u64 {
         let of = |t: &RunTable| {
             t.blocks.len() * size_of::<BlockEntry>()
+                + t.stripes.len() * size_of::<StripeEntry>()
                 + t.dictionaries.iter().map(Dictionary::resident_bytes).sum::<usize>()
         };
         self.tables.iter().map(of).sum::<usize>() as u64

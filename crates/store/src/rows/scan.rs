@@ -1,10 +1,9 @@
-//! The merge of all runs and of rows not committed yet into one ordered stream of sums.
+//! A scan of one table: all runs and the rows not committed yet, as one ordered stream of sums.
 //!
-//! Invariant: rows come in order of bucket and key texts, each bucket and key once, its values checked sums. Rows are
-//! compared by one 128-bit word: the bucket above, and below as many key ids as fit 64 bits; further key columns
-//! decide only between equal words. Memory: one block a source.
+//! Invariant: rows come in order of bucket and key texts, each bucket and key once. They are compared by one 128-bit
+//! word: the bucket above, and below as many key ids as fit 64 bits; further key columns decide only between equal
+//! words. Not here: how the sources become one stream (merged).
 
-use std::cmp::Ordering;
 use std::ops::ControlFlow;
 use std::sync::Arc;
 
@@ -13,10 +12,13 @@ use adsum_model::symbol::Symbols;
 use adsum_model::table::TableRows;
 use adsum_model::time::BucketStart;
 
+use super::BATCH_ROWS;
 use super::extra::ExtraCursor;
+use super::merged::{Merged, Origin};
 use super::names::{ScanNames, TableNames, texts_of};
 use super::read::RunCursor;
 use super::run::{RowsRun, RunTable};
+use super::sort::{bits_of, sort_by_number};
 use crate::error::StoreError;
 use crate::{BucketRange, KeyFilter, ScanRow};
 
@@ -47,8 +49,10 @@ pub(crate) struct TableScan<'a> {
 /// Where each row's word comes from.
 #[derive(Clone, Debug)]
 pub(super) struct Packing {
-    /// Bits of each key column in the word; columns behind these are compared one by one.
+    /// Bits of each key column in the word, from its top; columns behind these are compared one by one.
     pub(super) bits: Vec<u32>,
+    /// Bits of all of them.
+    pub(super) key_bits: u32,
 }
 
 impl Packing {
@@ -62,7 +66,19 @@ impl Packing {
             }
             bits.push(of_column);
         }
-        Self { bits }
+        let key_bits = bits.iter().sum();
+        Self { bits, key_bits }
+    }
+
+    /// How far to the left the ids of a column stand in the word, if they do.
+    pub(super) fn shift(&self, column: usize) -> Option<u32> {
+        (column < self.bits.len()).then(|| u64::BITS - self.bits[..=column].iter().sum::<u32>())
+    }
+
+    /// The ids in the word as a number of so many bits: they stand in its upper ones.
+    #[inline(always)]
+    pub(super) fn key(&self, word: u64) -> u64 {
+        word.unbounded_shr(u64::BITS - self.key_bits)
     }
 }
 
@@ -85,13 +101,55 @@ pub(super) struct Block {
     pub(super) revisions: Vec<i64>,
     /// How far the least revision lies below.
     pub(super) spreads: Vec<i64>,
-    /// The rows that are shown.
+    /// The rows in the order of bucket and key, where they stand otherwise.
     pub(super) picks: Vec<u32>,
+    /// Whether they stand in that order.
+    pub(super) in_order: bool,
+    /// For each value column, whether all rows hold one value, and which.
+    pub(super) alike: Vec<Option<i64>>,
 }
 
 impl Block {
     pub(super) fn new(width: usize, columns: usize) -> Self {
         Self { keys: vec![Vec::new(); width], values: vec![Vec::new(); columns], ..Self::default() }
+    }
+
+    pub(super) fn clear(&mut self) {
+        self.remove_first(self.words.len());
+        self.picks.clear();
+    }
+
+    /// Removes the first rows.
+    pub(super) fn remove_first(&mut self, count: usize) {
+        self.words.drain(..count);
+        self.keys.iter_mut().for_each(|column| drop(column.drain(..count)));
+        let numbers = self.values.iter_mut().chain([&mut self.revisions, &mut self.spreads]);
+        numbers.for_each(|column| drop(column.drain(..count)));
+    }
+
+    /// Adds to the row `at` what another row of its bucket and key says of revisions.
+    pub(super) fn add_revision(&mut self, at: usize, revision: i64, spread: i64) {
+        let least = (self.revisions[at] - self.spreads[at]).min(revision - spread);
+        self.revisions[at] = self.revisions[at].max(revision);
+        self.spreads[at] = self.revisions[at] - least;
+    }
+
+    /// Orders rows of these buckets by bucket; those of one bucket stand in the order of their keys.
+    pub(super) fn order(&mut self, (first, last): (i64, i64), spare: &mut Vec<u32>) {
+        let is_alike = |column: &Vec<i64>| {
+            let (first, rest) = column.split_first()?;
+            (*rest == column[..rest.len()]).then_some(*first)
+        };
+        self.alike.clear();
+        self.alike.extend(self.values.iter().map(is_alike));
+        self.picks.clear();
+        self.picks.extend(0..self.words.len() as u32);
+        self.in_order = first >= last;
+        if !self.in_order {
+            let words = &self.words;
+            let behind = |row: &u32| bucket_of(words[*row as usize]).wrapping_sub(first) as u64;
+            sort_by_number(&mut self.picks, spare, bits_of(last.wrapping_sub(first) as u64), behind);
+        }
     }
 }
 
@@ -103,6 +161,8 @@ pub(super) struct Spec<'a> {
     pub(super) packing: Packing,
     /// For each key column, if it is filtered, which ids pass.
     pub(super) allowed: Vec<Option<Vec<bool>>>,
+    /// The ids of the first key column that pass, in order, if it is filtered.
+    pub(super) first_allowed: Option<Vec<u32>>,
     pub(super) table: &'a str,
 }
 
@@ -118,204 +178,61 @@ impl Spec<'_> {
     }
 }
 
-enum Origin<'a> {
-    Run(RunCursor<'a>),
-    Extra(ExtraCursor<'a>),
-}
-
-struct Source<'a> {
-    origin: Origin<'a>,
-    block: Block,
-    at: usize,
-    /// The word of the present row; `None` at the end.
-    word: Option<u128>,
-}
-
-impl<'a> Source<'a> {
-    fn new(origin: Origin<'a>, spec: &Spec<'_>) -> Result<Self, StoreError> {
-        let block = Block::new(spec.allowed.len(), spec.columns.len());
-        let mut source = Self { origin, block, at: 0, word: None };
-        source.refill(spec)?;
-        Ok(source)
-    }
-
-    #[cold]
-    fn refill(&mut self, spec: &Spec<'_>) -> Result<(), StoreError> {
-        self.at = 0;
-        loop {
-            let more = match &mut self.origin {
-                Origin::Run(cursor) => cursor.fill(spec, &mut self.block)?,
-                Origin::Extra(cursor) => cursor.fill(spec, &mut self.block)?,
-            };
-            self.word = self.block.picks.first().filter(|_| more).map(|&row| self.block.words[row as usize]);
-            if !more || self.word.is_some() {
-                return Ok(());
-            }
-        }
-    }
-
-    fn advance(&mut self, spec: &Spec<'_>) -> Result<(), StoreError> {
-        self.at += 1;
-        match self.block.picks.get(self.at) {
-            Some(&row) => self.word = Some(self.block.words[row as usize]),
-            None => self.refill(spec)?,
-        }
-        Ok(())
-    }
-
-    fn row(&self) -> usize {
-        self.block.picks[self.at] as usize
-    }
-
-    fn compare_rest(&self, other: &Self, spec: &Spec<'_>) -> Ordering {
-        (spec.packing.bits.len()..self.block.keys.len())
-            .map(|c| self.block.keys[c][self.row()].cmp(&other.block.keys[c][other.row()]))
-            .find(|o| o.is_ne())
-            .unwrap_or(Ordering::Equal)
-    }
-}
-
-/// The row that is being shown.
-struct Sum {
-    word: u128,
-    keys: Vec<u32>,
-    values: Vec<i64>,
-    revision: i64,
-    least: i64,
-}
-
-impl Sum {
-    fn set(&mut self, source: &Source<'_>, word: u128) {
-        let row = source.row();
-        let block = &source.block;
-        self.word = word;
-        for (to, from) in self.keys.iter_mut().zip(&block.keys) {
-            *to = from[row];
-        }
-        for (to, from) in self.values.iter_mut().zip(&block.values) {
-            *to = from[row];
-        }
-        self.revision = block.revisions[row];
-        self.least = self.revision - block.spreads[row];
-    }
-
-    fn add(&mut self, source: &Source<'_>, spec: &Spec<'_>) -> Result<(), StoreError> {
-        let row = source.row();
-        let block = &source.block;
-        for (to, from) in self.values.iter_mut().zip(&block.values) {
-            *to = spec.sum(*to, from[row])?;
-        }
-        self.revision = self.revision.max(block.revisions[row]);
-        self.least = self.least.min(block.revisions[row] - block.spreads[row]);
-        Ok(())
-    }
-
-    fn show(&self, names: &Arc<ScanNames>, visit: &mut dyn FnMut(&ScanRow<'_>) -> ControlFlow<()>) -> ControlFlow<()> {
-        visit(&ScanRow {
-            bucket: BucketStart::from_seconds(bucket_of(self.word)),
-            keys: &self.keys,
-            values: &self.values,
-            revision: Revision::new(self.revision as u64),
-            revision_least: Revision::new(self.least as u64),
-            names,
-        })
-    }
-}
-
 impl TableScan<'_> {
-    /// Shows every row until `visit` breaks off.
-    pub(crate) fn each(&self, visit: &mut dyn FnMut(&ScanRow<'_>) -> ControlFlow<()>) -> Result<(), StoreError> {
+    /// Lends the scan's rows as a stream of batches, and the texts behind their ids.
+    pub(super) fn rows<R>(
+        &self,
+        read: impl FnOnce(&mut Merged<'_, '_>, &Arc<ScanNames>) -> Result<R, StoreError>,
+    ) -> Result<R, StoreError> {
         let further = self.addition.map(|a| texts_of(a.rows, self.width, a.symbols));
         let own = further.and_then(|texts| self.names.with(&texts));
         let names = own.as_ref().unwrap_or(self.names);
         let spec = self.spec(&names.names)?;
-        let mut sources = Vec::with_capacity(self.runs.len() + 1);
-        for ((run, table), map) in self.runs.iter().zip(&names.maps) {
-            sources.push(Source::new(Origin::Run(RunCursor::new(run, table, map, &spec)), &spec)?);
-        }
-        if let Some(addition) = self.addition {
-            sources.push(Source::new(Origin::Extra(ExtraCursor::new(addition, self.width, &spec)), &spec)?);
-        }
-        sources.retain(|s| s.word.is_some());
-        self.merge(&spec, sources, &names.names, visit)
+        let runs = self.runs.iter().zip(&names.maps);
+        let runs = runs.map(|((run, table), map)| Origin::Run(RunCursor::new(run, table, map, &spec)));
+        let addition = self.addition.map(|a| Origin::Extra(ExtraCursor::new(a, self.width, &spec)));
+        read(&mut Merged::new(&spec, runs.chain(addition).collect())?, &names.names)
     }
 
-    /// Shows the rows of the addition alone, sorted and added up, as blocks of columns.
-    pub(super) fn each_block_added(
-        &self,
-        addition: Addition<'_>,
-        visit: &mut dyn FnMut(&Block, &ScanNames) -> Result<(), StoreError>,
-    ) -> Result<(), StoreError> {
-        let names = self.names.with(&texts_of(addition.rows, self.width, addition.symbols));
-        let names = names.as_ref().unwrap_or(self.names);
-        let spec = self.spec(&names.names)?;
-        let mut cursor = ExtraCursor::new(addition, self.width, &spec);
-        let mut block = Block::new(self.width, self.columns.len());
-        while cursor.fill(&spec, &mut block)? {
-            visit(&block, &names.names)?;
-        }
-        Ok(())
+    /// Shows every row until `visit` breaks off.
+    pub(crate) fn each(&self, visit: &mut dyn FnMut(&ScanRow<'_>) -> ControlFlow<()>) -> Result<(), StoreError> {
+        self.rows(|rows, names| {
+            let mut batch = Block::new(self.width, self.columns.len());
+            let (mut keys, mut values) = (vec![0; self.width], vec![0; self.columns.len()]);
+            while rows.fill(BATCH_ROWS, &mut batch)? {
+                for (row, &word) in batch.words.iter().enumerate() {
+                    keys.iter_mut().zip(&batch.keys).for_each(|(to, from)| *to = from[row]);
+                    values.iter_mut().zip(&batch.values).for_each(|(to, from)| *to = from[row]);
+                    let (revision, spread) = (batch.revisions[row], batch.spreads[row]);
+                    let shown = visit(&ScanRow {
+                        bucket: BucketStart::from_seconds(bucket_of(word)),
+                        keys: &keys,
+                        values: &values,
+                        revision: Revision::new(revision as u64),
+                        revision_least: Revision::new((revision - spread) as u64),
+                        names,
+                    });
+                    if shown.is_break() {
+                        return Ok(());
+                    }
+                }
+                batch.clear();
+            }
+            Ok(())
+        })
     }
 
     fn spec<'b>(&'b self, names: &'b ScanNames) -> Result<Spec<'b>, StoreError> {
+        let allowed = self.allowed(names)?;
         Ok(Spec {
             columns: self.columns,
             range: self.range,
             names,
             packing: Packing::of(names, self.width),
-            allowed: self.allowed(names)?,
+            first_allowed: first_allowed(&allowed),
+            allowed,
             table: self.name,
         })
-    }
-
-    fn merge(
-        &self,
-        spec: &Spec<'_>,
-        mut sources: Vec<Source<'_>>,
-        names: &Arc<ScanNames>,
-        visit: &mut dyn FnMut(&ScanRow<'_>) -> ControlFlow<()>,
-    ) -> Result<(), StoreError> {
-        let mut sum =
-            Sum { word: 0, keys: vec![0; self.width], values: vec![0; self.columns.len()], revision: 0, least: 0 };
-        while let Some((first, word, bound)) = least_two(&sources) {
-            let source = &mut sources[first];
-            if bound.is_none_or(|b| word < b) {
-                // Nobody else has rows before `bound`: this source's pass as they are.
-                let mut word = word;
-                loop {
-                    sum.set(source, word);
-                    source.advance(spec)?;
-                    if sum.show(names, visit).is_break() {
-                        return Ok(());
-                    }
-                    match source.word {
-                        Some(next) if bound.is_none_or(|b| next < b) => word = next,
-                        _ => break,
-                    }
-                }
-            } else {
-                let least = (first + 1..sources.len())
-                    .filter(|&i| sources[i].word == Some(word))
-                    .fold(first, |a, b| if sources[b].compare_rest(&sources[a], spec).is_lt() { b } else { a });
-                let equal: Vec<usize> = (0..sources.len())
-                    .filter(|&i| sources[i].word == Some(word))
-                    .filter(|&i| sources[i].compare_rest(&sources[least], spec).is_eq())
-                    .collect();
-                sum.set(&sources[least], word);
-                for &i in &equal {
-                    if i != least {
-                        sum.add(&sources[i], spec)?;
-                    }
-                }
-                for i in equal {
-                    sources[i].advance(spec)?;
-                }
-                if sum.show(names, visit).is_break() {
-                    return Ok(());
-                }
-            }
-        }
-        Ok(())
     }
 
     fn allowed(&self, names: &ScanNames) -> Result<Vec<Option<Vec<bool>>>, StoreError> {
@@ -341,19 +258,8 @@ impl TableScan<'_> {
     }
 }
 
-/// The source with the least word, that word, and the least word of all others.
-fn least_two(sources: &[Source<'_>]) -> Option<(usize, u128, Option<u128>)> {
-    let mut least: Option<(usize, u128)> = None;
-    let mut bound: Option<u128> = None;
-    for (i, source) in sources.iter().enumerate() {
-        let Some(word) = source.word else { continue };
-        match least {
-            Some((_, l)) if word >= l => bound = Some(bound.map_or(word, |b| b.min(word))),
-            _ => {
-                bound = least.map(|(_, l)| l).or(bound);
-                least = Some((i, word));
-            }
-        }
-    }
-    least.map(|(i, word)| (i, word, bound))
+/// The ids of the first key column that pass.
+fn first_allowed(allowed: &[Option<Vec<bool>>]) -> Option<Vec<u32>> {
+    let ids = allowed.first()?.as_ref()?.iter().enumerate();
+    Some(ids.filter(|(_, passes)| **passes).map(|(id, _)| id as u32).collect())
 }

@@ -1,21 +1,24 @@
 //! Writing a run of rows, table after table, from rows that come in order.
 //!
-//! Invariant: rows come as a scan shows them, so that each bucket and key stands once in a run and blocks are sorted.
+//! Invariant: rows come as a scan gives them, so that each bucket and key stands once in a run. Whole buckets are
+//! gathered until they make a stripe, which is written by key; a bucket that fills one alone is written as it comes.
 
-use std::ops::ControlFlow;
+use std::ops::Range;
 use std::path::Path;
 
 use adsum_disk::Disk;
 use adsum_model::symbol::Symbols;
 use adsum_model::table::{TableRows, TableSchema};
 
+use super::merged::Merged;
 use super::names::{ScanNames, TableNames};
-use super::run::{BlockEntry, RowsRun, Stretch, TableFooter, encode_footer};
-use super::scan::{Addition, Block, TableScan, bucket_of};
-use super::{BLOCK_ROWS, FrameRange, block};
+use super::run::{BlockEntry, RowsRun, Stretch, StripeEntry, TableFooter, encode_footer};
+use super::scan::{Addition, Block, Packing, TableScan, bucket_of};
+use super::sort::sort_by_number;
+use super::{BATCH_ROWS, BLOCK_ROWS, FrameRange, SINGLE_ROWS, STRIPE_ROWS, block};
+use crate::BucketRange;
 use crate::error::StoreError;
 use crate::file::{RunKind, RunWriter};
-use crate::{BucketRange, ScanRow};
 
 /// Writes one run.
 pub(super) struct RowsWriter {
@@ -27,8 +30,12 @@ pub(super) struct RowsWriter {
 struct TableWriter<'a> {
     out: &'a mut RunWriter,
     footer: TableFooter,
-    /// Bucket, keys, values, revision, spread.
-    columns: Vec<Vec<i64>>,
+    /// Rows that are not written yet, in the order of a scan.
+    rows: Block,
+    /// The order in which a stripe is written.
+    order: Vec<u32>,
+    spare: Vec<u32>,
+    numbers: Vec<i64>,
     bytes: Vec<u8>,
 }
 
@@ -37,53 +44,17 @@ impl RowsWriter {
         Ok(Self { out: RunWriter::create(disk, dir, RunKind::Rows, id)?, tables: Vec::new() })
     }
 
-    /// Writes what a scan shows as one table; `schema` has the scan's columns.
+    /// Writes what a scan shows as one table, if that is anything; `schema` has the scan's columns.
     pub(super) fn put_table(&mut self, schema: &TableSchema, scan: &TableScan<'_>) -> Result<(), StoreError> {
-        let mut table: Option<TableWriter<'_>> = None;
-        let mut failed = None;
         let out = &mut self.out;
-        let mut out = Some(out);
-        scan.each(&mut |row| {
-            if let Some(out) = out.take() {
-                match TableWriter::begin(out, schema, row.names) {
-                    Ok(begun) => table = Some(begun),
-                    Err(error) => failed = Some(error),
-                }
+        let footer = scan.rows(|rows, names| {
+            let mut first = Block::new(schema.keys.len(), schema.columns.len());
+            if !rows.fill(BATCH_ROWS, &mut first)? {
+                return Ok(None);
             }
-            if let Some(table) = table.as_mut().filter(|_| failed.is_none()) {
-                failed = table.push(row).err();
-            }
-            if failed.is_none() { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
+            TableWriter::begin(out, schema, names, first)?.put(rows).map(Some)
         })?;
-        if let Some(error) = failed {
-            return Err(error);
-        }
-        if let Some(table) = table {
-            let footer = table.finish()?;
-            self.tables.push(footer);
-        }
-        Ok(())
-    }
-
-    /// Writes rows that are in no run as one table.
-    fn put_addition(
-        &mut self,
-        schema: &TableSchema,
-        scan: &TableScan<'_>,
-        addition: Addition<'_>,
-    ) -> Result<(), StoreError> {
-        let mut out = Some(&mut self.out);
-        let mut table: Option<TableWriter<'_>> = None;
-        scan.each_block_added(addition, &mut |block, names| {
-            if let Some(out) = out.take() {
-                table = Some(TableWriter::begin(out, schema, names)?);
-            }
-            table.as_mut().map_or(Ok(()), |table| table.put_block(block))
-        })?;
-        if let Some(table) = table {
-            let footer = table.finish()?;
-            self.tables.push(footer);
-        }
+        self.tables.extend(footer);
         Ok(())
     }
 
@@ -105,7 +76,7 @@ fn put_stretch(out: &mut RunWriter, bytes: &[u8]) -> Result<Stretch, StoreError>
 }
 
 impl<'a> TableWriter<'a> {
-    fn begin(out: &'a mut RunWriter, schema: &TableSchema, names: &ScanNames) -> Result<Self, StoreError> {
+    fn begin(out: &'a mut RunWriter, schema: &TableSchema, names: &ScanNames, rows: Block) -> Result<Self, StoreError> {
         let mut bytes = Vec::new();
         let mut dictionaries = Vec::with_capacity(schema.keys.len());
         for column in 0..schema.keys.len() {
@@ -113,67 +84,130 @@ impl<'a> TableWriter<'a> {
             names.dictionary(column).put(&mut bytes);
             dictionaries.push(put_stretch(out, &bytes)?);
         }
-        let columns = vec![Vec::with_capacity(BLOCK_ROWS); schema.keys.len() + schema.columns.len() + 3];
-        let footer = TableFooter { schema: schema.clone(), dictionaries, blocks: Vec::new() };
-        Ok(Self { out, footer, columns, bytes })
+        let footer = TableFooter { schema: schema.clone(), dictionaries, stripes: Vec::new(), blocks: Vec::new() };
+        let (order, spare) = (Vec::new(), Vec::new());
+        Ok(Self { out, footer, rows, order, spare, numbers: Vec::with_capacity(BLOCK_ROWS), bytes })
     }
 
-    fn push(&mut self, row: &ScanRow<'_>) -> Result<(), StoreError> {
-        let revision = row.revision.get() as i64;
-        let spread = revision - row.revision_least.get() as i64;
-        let keys = row.keys.iter().map(|&id| i64::from(id));
-        let numbers = std::iter::once(row.bucket.seconds()).chain(keys);
-        let numbers = numbers.chain(row.values.iter().copied()).chain([revision, spread]);
-        for (column, number) in self.columns.iter_mut().zip(numbers) {
-            column.push(number);
-        }
-        if self.columns[0].len() == BLOCK_ROWS { self.close_block() } else { Ok(()) }
-    }
-
-    /// Writes a block of a scan as one of its own; it has at most as many rows.
-    fn put_block(&mut self, block: &Block) -> Result<(), StoreError> {
-        let (first, rest) = self.columns.split_at_mut(1);
-        first[0].extend(block.words.iter().map(|&word| bucket_of(word)));
-        let (keys, rest) = rest.split_at_mut(block.keys.len());
-        for (to, ids) in keys.iter_mut().zip(&block.keys) {
-            to.extend(ids.iter().map(|&id| i64::from(id)));
-        }
-        let numbers = block.values.iter().chain([&block.revisions, &block.spreads]);
-        for (to, numbers) in rest.iter_mut().zip(numbers) {
-            to.extend_from_slice(numbers);
-        }
-        self.close_block()
-    }
-
-    fn close_block(&mut self) -> Result<(), StoreError> {
-        let buckets = &self.columns[0];
-        let (Some(&first), Some(&last)) = (buckets.first(), buckets.last()) else { return Ok(()) };
-        let rows = buckets.len() as u32;
-        let first_keys = match self.footer.schema.keys.first() {
-            Some(_) => {
-                let ids = &self.columns[1];
-                let (least, greatest) = ids.iter().fold((i64::MAX, 0), |(a, b), &id| (a.min(id), b.max(id)));
-                (least as u32, greatest as u32)
+    fn put(mut self, rows: &mut Merged<'_, '_>) -> Result<TableFooter, StoreError> {
+        let packing = rows.spec().packing.clone();
+        loop {
+            let room = STRIPE_ROWS - self.rows.words.len();
+            if !rows.fill(room.min(BATCH_ROWS), &mut self.rows)? {
+                break;
             }
-            None => (0, 0),
-        };
-        self.bytes.clear();
-        self.bytes.resize(self.columns.len() * 4, 0);
-        for (i, column) in self.columns.iter_mut().enumerate() {
-            let start = self.bytes.len();
-            block::encode(column, &mut self.bytes);
-            let len = (self.bytes.len() - start) as u32;
-            self.bytes[i * 4..i * 4 + 4].copy_from_slice(&len.to_le_bytes());
-            column.clear();
+            if self.rows.words.len() == STRIPE_ROWS {
+                self.cut(&packing)?;
+            }
         }
-        let stretch = put_stretch(self.out, &self.bytes)?;
-        self.footer.blocks.push(BlockEntry { stretch, rows, buckets: (first, last), first_keys });
+        self.put_stripes(0..self.rows.words.len(), &packing)?;
+        Ok(self.footer)
+    }
+
+    /// Writes the buckets that are whole, or a part of one that fills a stripe alone.
+    fn cut(&mut self, packing: &Packing) -> Result<(), StoreError> {
+        let words = &self.rows.words;
+        let last = words.last().map_or(0, |&word| bucket_of(word));
+        let whole = words.partition_point(|&word| bucket_of(word) < last);
+        let count = if whole > 0 { whole } else { words.len() };
+        self.put_stripes(0..count, packing)?;
+        self.rows.remove_first(count);
         Ok(())
     }
 
-    fn finish(mut self) -> Result<TableFooter, StoreError> {
-        self.close_block()?;
-        Ok(self.footer)
+    /// Writes rows of several buckets as one stripe, those of one bucket as stripes that follow one another.
+    fn put_stripes(&mut self, rows: Range<usize>, packing: &Packing) -> Result<(), StoreError> {
+        let words = &self.rows.words[rows.clone()];
+        let (Some(&first), Some(&last)) = (words.first(), words.last()) else { return Ok(()) };
+        let buckets = (bucket_of(first), bucket_of(last));
+        if buckets.0 == buckets.1 {
+            for start in rows.clone().step_by(SINGLE_ROWS) {
+                let first = self.footer.blocks.len();
+                let end = rows.end.min(start + SINGLE_ROWS);
+                for start in (start..end).step_by(BLOCK_ROWS) {
+                    self.put_block(Rows::Together(start..end.min(start + BLOCK_ROWS)))?;
+                }
+                self.end_stripe(buckets, first);
+            }
+            return Ok(());
+        }
+        let mut order = std::mem::take(&mut self.order);
+        order.clear();
+        order.extend(rows.start as u32..rows.end as u32);
+        let key = |row: &u32| packing.key(self.rows.words[*row as usize] as u64);
+        sort_by_number(&mut order, &mut self.spare, packing.key_bits, key);
+        let first = self.footer.blocks.len();
+        for rows in order.chunks(BLOCK_ROWS) {
+            self.put_block(Rows::At(rows))?;
+        }
+        self.end_stripe(buckets, first);
+        self.order = order;
+        Ok(())
+    }
+
+    fn end_stripe(&mut self, buckets: (i64, i64), first: usize) {
+        self.footer.stripes.push(StripeEntry { buckets, blocks: first..self.footer.blocks.len() });
+    }
+
+    fn put_block(&mut self, at: Rows<'_>) -> Result<(), StoreError> {
+        let Self { rows, numbers, bytes, .. } = self;
+        bytes.clear();
+        bytes.resize((rows.keys.len() + rows.values.len() + 3) * 4, 0);
+        let mut column = 0;
+        let mut put = |numbers: &[i64]| {
+            let start = bytes.len();
+            let ends = block::encode(numbers, bytes);
+            let len = (bytes.len() - start) as u32;
+            bytes[column * 4..column * 4 + 4].copy_from_slice(&len.to_le_bytes());
+            column += 1;
+            ends
+        };
+        at.each(&rows.words, bucket_of, numbers);
+        put(numbers);
+        let mut first_keys = (0, 0);
+        for (column, ids) in rows.keys.iter().enumerate() {
+            at.each(ids, i64::from, numbers);
+            let ends = put(numbers);
+            if column == 0 {
+                first_keys = (ends.0 as u32, ends.1 as u32);
+            }
+        }
+        for values in rows.values.iter().chain([&rows.revisions, &rows.spreads]) {
+            match &at {
+                Rows::Together(rows) => put(&values[rows.clone()]),
+                Rows::At(_) => {
+                    at.each(values, |value| value, numbers);
+                    put(numbers)
+                }
+            };
+        }
+        let stretch = put_stretch(self.out, &self.bytes)?;
+        self.footer.blocks.push(BlockEntry { stretch, rows: at.len() as u32, first_keys });
+        Ok(())
+    }
+}
+
+/// The rows of a block.
+enum Rows<'a> {
+    Together(Range<usize>),
+    At(&'a [u32]),
+}
+
+impl Rows<'_> {
+    fn len(&self) -> usize {
+        match self {
+            Self::Together(rows) => rows.len(),
+            Self::At(order) => order.len(),
+        }
+    }
+
+    /// What they have in a column, as numbers.
+    fn each<A: Copy>(&self, from: &[A], make: impl Fn(A) -> i64, to: &mut Vec<i64>) {
+        to.clear();
+        match self {
+            Self::Together(rows) => to.extend(from[rows.clone()].iter().map(|&a| make(a))),
+            Self::At(order) => to.extend(order.iter().map(|&row| make(from[row as usize]))),
+        }
     }
 }
 
@@ -204,10 +238,9 @@ pub(crate) fn flush(
             names: &TableNames::of(&[], schema.keys.len()),
             range: BucketRange::ALL,
             filters: &[],
-            addition: None,
+            addition: Some(Addition { rows: &parts, columns: &schema.columns, symbols }),
         };
-        let addition = Addition { rows: &parts, columns: &schema.columns, symbols };
-        writer.put_addition(schema, &scan, addition)?;
+        writer.put_table(schema, &scan)?;
     }
     writer.finish(disk, dir, range)
 }

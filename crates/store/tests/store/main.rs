@@ -7,3 +7,4 @@ mod crash;
 mod damage;
 mod oracle;
 mod schemas;
+mod stripes;
