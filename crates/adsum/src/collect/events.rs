@@ -1,7 +1,7 @@
 //! `POST /v1/events/collect`.
 //!
-//! Invariant: once the body is read the work belongs to a task of its own, so that a client that goes away undoes
-//! nothing, and a retry meets what it did.
+//! Invariant: a request that was read whole is taken whole or not at all, also where its client goes away. With an
+//! idempotency key the work belongs to a task of its own, so that a retry meets what it did.
 
 use std::sync::Arc;
 
@@ -14,7 +14,7 @@ use xxhash_rust::xxh3::xxh3_128_with_seed;
 use super::answer::Answer;
 use super::body::{self, Encoding, Format};
 use super::idempotency::{self, Begin};
-use super::intake::{Collector, aside};
+use super::intake::Collector;
 use crate::clock;
 use crate::http::{BodyPermit, EventQuota, Principal, Problem, owned, read_body};
 
@@ -46,7 +46,11 @@ pub async fn collect(
     let (body, memory) =
         read_body(body, &headers, bytes_max, || body::too_large(bytes_max), &collector.service.guard.bodies).await?;
     let request = Request { format, encoding, key, body, memory, principal, quota };
-    Ok(owned(take(collector, request)).await?.into_response())
+    let answer = match request.key {
+        None => take(collector, request).await,
+        Some(_) => owned(take(collector, request)).await,
+    };
+    Ok(answer?.into_response())
 }
 
 async fn take(collector: Arc<Collector>, request: Request) -> Result<Answer, Problem> {
@@ -59,7 +63,7 @@ async fn take(collector: Arc<Collector>, request: Request) -> Result<Answer, Pro
         // How much comes out is known only then; until then it has room for the most.
         Encoding::Gzip | Encoding::Zstd => {
             let room = budget.acquire(bytes_max as u64)?;
-            let text = aside(weight, move || own.decompressor.text(encoding, body)).await??;
+            let text = collector.aside(weight, move || own.decompressor.text(encoding, body)).await??;
             drop((room, memory));
             let memory = budget.acquire(text.len() as u64)?;
             (text, memory)

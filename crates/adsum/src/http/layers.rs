@@ -27,6 +27,9 @@ const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 const REQUEST_ID_BYTES_MAX: usize = 64;
 /// What is kept of a bare error's text.
 const BARE_TEXT_BYTES_MAX: usize = 2 << 10;
+/// Routes that events come in by. One that was taken is a line only where somebody asks for it: at tens of thousands a
+/// second the lines would cost more than the events, and ledger and metrics count them.
+const EVENTS: [&str; 3] = ["/v1/events/collect", "/v1/pixel.gif", "/v1/click"];
 /// Routes whose bodies are long and may take their time.
 const LONG_UPLOADS: [&str; 2] = ["/v1/imports/{source}/chunks", "/v1/metadata/bulk"];
 
@@ -98,18 +101,27 @@ pub async fn around(State(service): State<Arc<Service>>, mut request: Request, n
     let (response, code) = finish(response, &id, &slowness).await;
     let status = response.status();
     metrics::request(&method, route, status, begun);
-    tracing::info!(
-        target: "adsum::access",
-        request_id = id.as_str(),
-        method = %method,
-        route,
-        status = status.as_u16(),
-        code,
-        micros = begun.elapsed_micros(),
-        peer = peer.map(tracing::field::display),
-        token_id = principal.as_ref().map(|p| &*p.token_id),
-        "request"
-    );
+    macro_rules! line {
+        ($level:expr) => {
+            tracing::event!(
+                target: "adsum::access",
+                $level,
+                request_id = id.as_str(),
+                method = %method,
+                route,
+                status = status.as_u16(),
+                code,
+                micros = begun.elapsed_micros(),
+                peer = peer.map(tracing::field::display),
+                token_id = principal.as_ref().map(|p| &*p.token_id),
+                "request"
+            )
+        };
+    }
+    match code {
+        None if EVENTS.contains(&route) => line!(tracing::Level::DEBUG),
+        _ => line!(tracing::Level::INFO),
+    }
     response
 }
 
@@ -227,9 +239,12 @@ mod tests {
     }
 
     #[test]
-    fn long_uploads_are_endpoints() {
+    fn routes_that_are_named_are_endpoints() {
         for path in LONG_UPLOADS {
             assert!(Endpoint::find("POST", path).is_some(), "{path}");
+        }
+        for path in EVENTS {
+            assert!(Endpoint::find("POST", path).or(Endpoint::find("GET", path)).is_some(), "{path}");
         }
     }
 

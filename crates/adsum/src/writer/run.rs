@@ -5,6 +5,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::time::Duration;
 
 use adsum_log::{EventLog, FrameDraft, LogError};
 use adsum_model::catalog::Catalog;
@@ -25,6 +26,8 @@ use crate::clock::{DoubtChange, IntakeClock, Moment};
 
 /// A frame is closed when the records in it take so many bytes.
 const FRAME_BYTES: usize = 8 << 20;
+/// How long work is gathered where frames follow each other.
+const GATHER: Duration = Duration::from_micros(250);
 /// How often a partition without events gets a tick.
 const TICK_MICROS: u64 = 1_000_000;
 
@@ -57,8 +60,19 @@ pub fn run<L: EventLog>(parts: WriterParts<L>) -> Result<()> {
     limits.settle();
     let projector = Projector::new(catalog.clone(), secret);
     let now = Moment::now();
-    let mut writer =
-        Thread { log, limits, catalog, projector, clock, waiting, frames, metadata, ticked_at: now, stops: false };
+    let mut writer = Thread {
+        log,
+        limits,
+        catalog,
+        projector,
+        clock,
+        waiting,
+        frames,
+        metadata,
+        ticked_at: now,
+        last_works: 0,
+        stops: false,
+    };
     let mut kept = None;
     while !writer.stops || kept.is_some() {
         let message = match kept.take() {
@@ -104,13 +118,15 @@ struct Thread<L> {
     metadata: MetadataRevision,
     /// When time was last told to the engine, by a tick or by events.
     ticked_at: Moment,
+    /// Pieces of work in the last frame.
+    last_works: usize,
     /// Whether the word to stop has come.
     stops: bool,
 }
 
 impl<L: EventLog> Thread<L> {
-    fn until_tick(&self) -> std::time::Duration {
-        std::time::Duration::from_micros(TICK_MICROS.saturating_sub(self.ticked_at.elapsed_micros()))
+    fn until_tick(&self) -> Duration {
+        Duration::from_micros(TICK_MICROS.saturating_sub(self.ticked_at.elapsed_micros()))
     }
 
     fn tick_if_due(&mut self) -> Result<()> {
@@ -160,6 +176,11 @@ impl<L: EventLog> Thread<L> {
         let metadata = first.metadata;
         self.metadata = metadata;
         self.waiting.oldest_micros.store(first.queued_at.micros(), Ordering::Relaxed);
+        // Many send at once: a sync for each few of them, and a wake-up of this thread for each, would cost more than
+        // the events. Who sends alone is not held up.
+        if self.last_works > 1 && !first.alone && 1 + work.len() < self.last_works {
+            std::thread::sleep(GATHER);
+        }
         let mut bytes = first.bytes;
         let alone = first.alone;
         let mut works = vec![first];
@@ -188,6 +209,7 @@ impl<L: EventLog> Thread<L> {
             }
         }
         self.waiting.bytes.fetch_sub(bytes, Ordering::Relaxed);
+        self.last_works = works.len();
         let at = self.clock.now();
         let mut parts = Vec::with_capacity(works.len() + 1);
         let change = self.clock.change();
