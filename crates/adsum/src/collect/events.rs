@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use axum::Extension;
 use axum::body::Body;
+use axum::extract::State;
 use axum::response::{IntoResponse, Response};
 use http::HeaderMap;
 use xxhash_rust::xxh3::xxh3_128_with_seed;
@@ -35,7 +36,7 @@ struct Request {
 
 /// Takes events in.
 pub async fn collect(
-    Extension(collector): Extension<Arc<Collector>>,
+    State(collector): State<Arc<Collector>>,
     Extension(principal): Extension<Principal>,
     Extension(quota): Extension<EventQuota>,
     headers: HeaderMap,

@@ -18,8 +18,6 @@ mod query;
 
 use std::sync::Arc;
 
-use axum::Extension;
-
 pub use destination::{is_registrable, sign};
 
 use crate::http::Routes;
@@ -32,5 +30,5 @@ pub fn router(service: &Arc<Service>) -> Routes {
         .post("/v1/events/collect", events::collect)
         .get_only("/v1/pixel.gif", pixel::pixel)
         .get_only("/v1/click", click::click)
-        .layer(Extension(collector))
+        .with_state(collector)
 }

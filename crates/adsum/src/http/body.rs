@@ -18,6 +18,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::{Sleep, sleep};
 
 use super::Problem;
+use crate::clock::Moment;
 
 /// The body did not come in time.
 #[derive(Debug)]
@@ -54,13 +55,19 @@ impl Slowness {
 /// A body that is to be whole within a time, all of it and not each read.
 struct Timed {
     inner: Body,
-    limit: Pin<Box<Sleep>>,
+    time: Duration,
+    since: Moment,
+    /// Set only where something has to be waited for: most bodies come with their heads.
+    limit: Option<Pin<Box<Sleep>>>,
     slowness: Slowness,
 }
 
 /// Gives a body its time.
 pub fn timed(inner: Body, time: Duration, slowness: Slowness) -> Body {
-    if inner.is_end_stream() { inner } else { Body::new(Timed { inner, limit: Box::pin(sleep(time)), slowness }) }
+    if inner.is_end_stream() {
+        return inner;
+    }
+    Body::new(Timed { inner, time, since: Moment::now(), limit: None, slowness })
 }
 
 impl HttpBody for Timed {
@@ -71,7 +78,9 @@ impl HttpBody for Timed {
         if let Poll::Ready(frame) = Pin::new(&mut self.inner).poll_frame(cx) {
             return Poll::Ready(frame);
         }
-        if self.limit.as_mut().poll(cx).is_ready() {
+        let left = self.time.saturating_sub(Duration::from_micros(self.since.elapsed_micros()));
+        let limit = self.limit.get_or_insert_with(|| Box::pin(sleep(left)));
+        if limit.as_mut().poll(cx).is_ready() {
             self.slowness.0.store(true, Ordering::Relaxed);
             return Poll::Ready(Some(Err(axum::Error::new(TooSlow))));
         }
