@@ -10,6 +10,7 @@ mod click;
 mod decoders;
 mod destination;
 mod events;
+mod gunzip;
 mod idempotency;
 mod intake;
 mod pixel;
