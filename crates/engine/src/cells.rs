@@ -115,23 +115,25 @@ impl CellTable {
 
     /// The cell of a bucket, an event's dimensions and one symbol more.
     #[inline]
-    fn cell_of(&mut self, bucket: BucketStart, dimensions: &[Symbol], last: Symbol) -> &mut [u64] {
-        let key = self.key(bucket, dimensions, last);
-        let at = self.cell(&key);
+    fn cell_of(&mut self, key: &Key, hash: u64) -> &mut [u64] {
+        let at = self.cell(key, hash);
         &mut self.words[at + self.key_words..at + self.cell_words]
     }
 
-    /// Adds one counted event to a rollup; `late`: it came after its bucket was closed.
+    /// Adds one counted event to a rollup; `late`: it came after its bucket was closed. `hash` is what [`Self::hash`]
+    /// says of it.
     #[inline]
     pub fn add(
         &mut self,
         row: &EventRow,
         dimensions: &[Symbol],
         (bucket, late): (BucketStart, bool),
+        hash: u64,
         columns: &Columns,
         revision: Revision,
     ) -> Result<(), FoldError> {
-        let (values, last) = self.cell_of(bucket, dimensions, row.currency).split_at_mut(columns.width);
+        let key = self.key(bucket, dimensions, row.currency);
+        let (values, last) = self.cell_of(&key, hash).split_at_mut(columns.width);
         let mut add = |column: usize, amount: u64| -> Result<(), FoldError> {
             let amount = i64::try_from(amount).map_err(|_| FoldError::Overflow)?;
             let sum = (values[column] as i64).checked_add(amount).ok_or(FoldError::Overflow)?;
@@ -159,7 +161,9 @@ impl CellTable {
     /// Adds one event of a user to a set of distinct users.
     #[inline]
     pub fn add_user(&mut self, dimensions: &[Symbol], window: BucketStart, coupon: Symbol, revision: Revision) {
-        let cell = self.cell_of(window, dimensions, coupon);
+        let key = self.key(window, dimensions, coupon);
+        let hash = hash_of(&key[..self.key_words]);
+        let cell = self.cell_of(&key, hash);
         // Events of one coupon: far from 2^63 between two checkpoints, and the store's sums are checked.
         cell[0] += 1;
         cell[1] = revision.get();
@@ -167,8 +171,8 @@ impl CellTable {
 
     /// Where the words of a key's cell begin; a new cell begins at zero.
     #[inline]
-    fn cell(&mut self, key: &Key) -> usize {
-        let mut place = hash_of(&key[..self.key_words]) as usize & (self.places.len() - 1);
+    fn cell(&mut self, key: &Key, hash: u64) -> usize {
+        let mut place = hash as usize & (self.places.len() - 1);
         loop {
             match self.places[place] {
                 0 => break,

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use adsum_model::catalog::{Catalog, DimensionIx};
 use adsum_model::distinct::{COUPONS, Coupon};
-use adsum_model::id::{ContentHash, DedupeKey, Offset, Revision};
+use adsum_model::id::{ContentHash, DedupeKey, Offset, Revision, SLOT_COUNT};
 use adsum_model::ledger::{LedgerColumn, LedgerCounts};
 use adsum_model::rows::{EventRow, RowFlags, Rows};
 use adsum_model::state::{DedupeRecord, QuarantineEntry, QuarantineReason};
@@ -45,11 +45,32 @@ pub struct FrameContext {
 #[derive(Clone, Debug, Default)]
 pub struct Lookups {
     /// Rows of the batches that are this shard's: batch, then row.
-    mine: Vec<(u32, u32)>,
+    mine: Vec<Mine>,
     /// The keys that may have been committed.
     pub keys: Vec<DedupeKey>,
     /// Offsets whose place in quarantine is asked for by replays.
     pub quarantine: Vec<Offset>,
+}
+
+/// Where one of a shard's rows lies.
+#[derive(Clone, Copy, Debug, Default)]
+struct Mine {
+    batch: u32,
+    row: u32,
+}
+
+impl Mine {
+    #[inline]
+    fn of<'a>(self, batches: &[&'a Rows]) -> &'a EventRow {
+        &batches[self.batch as usize].events[self.row as usize]
+    }
+
+    /// The row's dimensions, of which each row has `width`.
+    #[inline]
+    fn dimensions<'a>(self, batches: &[&'a Rows], width: usize) -> &'a [Symbol] {
+        let row = self.row as usize;
+        &batches[self.batch as usize].dimensions[row * width..(row + 1) * width]
+    }
 }
 
 /// What was found for the [`Lookups`], in their order.
@@ -112,13 +133,13 @@ impl Effects {
     }
 }
 
-/// How many rows before its turn a cell is asked for.
-const PREFETCH_AHEAD: usize = 8;
+/// How many rows before its turn a place of a table is asked for; what lies behind the place, half as many.
+const PREFETCH_AHEAD: usize = 16;
 
 /// The state of some slots.
 pub struct Shard {
-    index: usize,
-    count: usize,
+    /// By slot, whether it is this shard's.
+    owned: [bool; SLOT_COUNT],
     dimensions: usize,
     bucket_seconds: i64,
     columns: Columns,
@@ -133,8 +154,8 @@ pub struct Shard {
     campaign: Option<usize>,
     /// By campaign, the currency of its last counted event.
     currencies: Vec<Symbol>,
-    /// For the frame at hand, where each of this shard's rows will be looked for, by rollup.
-    hashes: Vec<Vec<u64>>,
+    /// By rollup, where the cells of the next rows will be looked for: a ring.
+    hashes: Vec<[u64; PREFETCH_AHEAD]>,
     catalog: Arc<Catalog>,
 }
 
@@ -143,8 +164,7 @@ impl Shard {
     pub fn new(catalog: &Arc<Catalog>, index: usize, count: usize) -> Self {
         let columns = Columns::new(catalog);
         Self {
-            index,
-            count,
+            owned: std::array::from_fn(|slot| slot % count == index),
             dimensions: catalog.dimensions().len(),
             bucket_seconds: catalog.bucket_seconds(),
             now: Unsaved::new(catalog, &columns),
@@ -153,15 +173,10 @@ impl Shard {
             coupons: Coupons::new(catalog.symbols().clone()),
             campaign: catalog.dimension_named("campaignId").map(DimensionIx::index),
             currencies: Vec::new(),
-            hashes: vec![Vec::new(); catalog.rollups().len()],
+            hashes: vec![[0; PREFETCH_AHEAD]; catalog.rollups().len()],
             columns,
             catalog: catalog.clone(),
         }
-    }
-
-    #[inline]
-    fn owns(&self, key: DedupeKey) -> bool {
-        key.slot().index() % self.count == self.index
     }
 
     /// The record of a key that no checkpoint has.
@@ -179,29 +194,39 @@ impl Shard {
 
     /// Phase one: finds this shard's rows, and what must be looked up for them.
     pub fn keys(&self, batches: &[&Rows], lookups: &mut Lookups) {
-        lookups.mine.clear();
-        lookups.keys.clear();
-        lookups.quarantine.clear();
+        let Lookups { mine, keys, quarantine } = lookups;
+        keys.clear();
+        quarantine.clear();
+        // Written for every row and kept for the shard's own: nobody can foretell whose the next one is.
+        mine.resize(batches.iter().map(|b| b.slots.len()).sum::<usize>() + 1, Mine::default());
+        let mut count = 0;
         for (b, batch) in batches.iter().enumerate() {
-            for (i, row) in batch.events.iter().enumerate() {
-                if self.owns(row.key) {
-                    lookups.mine.push((b as u32, i as u32));
-                    self.now.memtable.prefetch(row.key);
-                    if let Some(frozen) = &self.frozen {
-                        frozen.memtable.prefetch(row.key);
-                    }
-                    if row.flags.has(RowFlags::REPLAY) {
-                        lookups.quarantine.push(row.target);
-                    }
-                }
+            for (i, slot) in batch.slots.iter().enumerate() {
+                mine[count] = Mine { batch: b as u32, row: i as u32 };
+                count += usize::from(self.owned[slot.index() % SLOT_COUNT]);
             }
         }
-        for &(b, i) in &lookups.mine {
-            let row = &batches[b as usize].events[i as usize];
+        mine.truncate(count);
+        for (n, at) in mine.iter().enumerate() {
+            if let Some(ahead) = mine.get(n + PREFETCH_AHEAD) {
+                self.prefetch_record(ahead.of(batches).key);
+            }
+            let row = at.of(batches);
             // A key met since the last checkpoint is known here; the store would only tell an older story.
             if !row.flags.has(RowFlags::NO_DEDUPE) && self.find(row.key).is_none() {
-                lookups.keys.push(row.key);
+                keys.push(row.key);
             }
+            if row.flags.has(RowFlags::REPLAY) {
+                quarantine.push(row.target);
+            }
+        }
+    }
+
+    #[inline]
+    fn prefetch_record(&self, key: DedupeKey) {
+        self.now.memtable.prefetch(key);
+        if let Some(frozen) = &self.frozen {
+            frozen.memtable.prefetch(key);
         }
     }
 
@@ -217,59 +242,58 @@ impl Shard {
         let mut effects = Effects::default();
         let mut records = prior.records.iter();
         let mut entries = prior.quarantine.iter();
-        // Phase one asked for every key that the table did not have then; a key of this frame may be in it by now.
+        // Phase one asked for every key that the tables did not have then; a key of this frame may be in one by now.
         let mut asked = lookups.keys.iter().peekable();
-        self.hash_ahead(batches, lookups);
-        for (n, &(b, i)) in lookups.mine.iter().enumerate() {
-            self.prefetch_ahead(n);
-            if let Some(&(b, i)) = lookups.mine.get(n + 2 * PREFETCH_AHEAD) {
-                self.now.memtable.prefetch(batches[b as usize].events[i as usize].key);
+        let mine = &lookups.mine;
+        (0..mine.len().min(PREFETCH_AHEAD)).for_each(|n| self.hash_ahead(n, mine[n], batches));
+        for (n, at) in mine.iter().enumerate() {
+            if mine.len() > n + PREFETCH_AHEAD / 2 {
+                self.prefetch_cells(n + PREFETCH_AHEAD / 2);
             }
-            let batch = batches[b as usize];
-            let row = &batch.events[i as usize];
+            let row = at.of(batches);
             let committed = match asked.peek() {
                 Some(key) if **key == row.key && !row.flags.has(RowFlags::NO_DEDUPE) => {
                     asked.next();
-                    records.next().copied().flatten()
+                    Committed::Asked(records.next().copied().flatten())
                 }
-                _ => None,
+                _ => Committed::KnownHere,
             };
-            let offset = bases[b as usize].plus(u64::from(row.ordinal));
-            let dimensions = &batch.dimensions[i as usize * self.dimensions..(i as usize + 1) * self.dimensions];
+            let offset = bases[at.batch as usize].plus(u64::from(row.ordinal));
+            let event = Event { n, row, dimensions: at.dimensions(batches, self.dimensions), offset };
             if row.flags.has(RowFlags::REPLAY) {
                 let entry = entries.next().copied().flatten();
                 let found = Found { committed, entry, ended: &prior.ended };
-                self.replay(context, row, dimensions, offset, found, &mut effects)?;
+                self.replay(context, &event, found, &mut effects)?;
             } else {
                 let found = Found { committed, entry: None, ended: &prior.ended };
-                self.event(context, row, dimensions, offset, found, &mut effects)?;
+                self.event(context, &event, found, &mut effects)?;
+            }
+            if let Some(ahead) = mine.get(n + PREFETCH_AHEAD) {
+                self.hash_ahead(n + PREFETCH_AHEAD, *ahead, batches);
             }
         }
         Ok(effects)
     }
 
-    fn hash_ahead(&mut self, batches: &[&Rows], lookups: &Lookups) {
+    /// Asks for the places of row `n`, whose turn comes later.
+    #[inline]
+    fn hash_ahead(&mut self, n: usize, at: Mine, batches: &[&Rows]) {
+        let row = at.of(batches);
+        self.now.memtable.prefetch(row.key);
+        let dimensions = at.dimensions(batches, self.dimensions);
+        let bucket = BucketStart::of(row.occurred_at, self.bucket_seconds);
         for (cells, hashes) in self.now.cells.iter().zip(&mut self.hashes) {
-            hashes.clear();
-            hashes.extend(lookups.mine.iter().map(|&(b, i)| {
-                let (batch, i) = (batches[b as usize], i as usize);
-                let row = &batch.events[i];
-                let dimensions = &batch.dimensions[i * self.dimensions..(i + 1) * self.dimensions];
-                cells.hash(BucketStart::of(row.occurred_at, self.bucket_seconds), dimensions, row.currency)
-            }));
+            let hash = cells.hash(bucket, dimensions, row.currency);
+            cells.prefetch_place(hash);
+            hashes[n % PREFETCH_AHEAD] = hash;
         }
     }
 
     /// A cell is two steps away in memory: its place is asked for first, the cell when the place is there.
     #[inline]
-    fn prefetch_ahead(&self, n: usize) {
+    fn prefetch_cells(&self, n: usize) {
         for (cells, hashes) in self.now.cells.iter().zip(&self.hashes) {
-            if let Some(hash) = hashes.get(n + 2 * PREFETCH_AHEAD) {
-                cells.prefetch_place(*hash);
-            }
-            if let Some(hash) = hashes.get(n + PREFETCH_AHEAD) {
-                cells.prefetch_cell(*hash);
-            }
+            cells.prefetch_cell(hashes[n % PREFETCH_AHEAD]);
         }
     }
 
@@ -277,12 +301,11 @@ impl Shard {
     fn event(
         &mut self,
         context: &FrameContext,
-        row: &EventRow,
-        dimensions: &[Symbol],
-        offset: Offset,
+        event: &Event<'_>,
         found: Found<'_>,
         effects: &mut Effects,
     ) -> Result<(), FoldError> {
+        let row = event.row;
         let import = row.flags.has(RowFlags::IMPORT);
         let outcome = if import {
             self.judge_against_all(row, found.committed, found.ended)
@@ -299,14 +322,14 @@ impl Shard {
         match outcome {
             Outcome::Quarantined(reason) => {
                 counts.quarantine(reason, 1);
-                self.hold(QuarantineEntry { offset, reason, received_at: row.received_at }, effects);
+                self.hold(QuarantineEntry { offset: event.offset, reason, received_at: row.received_at }, effects);
                 return Ok(());
             }
             Outcome::Duplicate => counts.add(LedgerColumn::Duplicates, 1),
             Outcome::First => {
                 counts.add(LedgerColumn::Counted, 1);
                 counts.add(LedgerColumn::WithoutDedupe, i64::from(row.flags.has(RowFlags::NO_DEDUPE)));
-                self.count(context, row, dimensions, offset, effects)?;
+                self.count(context, event, effects)?;
             }
         }
         effects.seen.event(import, row.source, row.occurred_at, row.received_at);
@@ -319,12 +342,11 @@ impl Shard {
     fn replay(
         &mut self,
         context: &FrameContext,
-        row: &EventRow,
-        dimensions: &[Symbol],
-        offset: Offset,
+        event: &Event<'_>,
         found: Found<'_>,
         effects: &mut Effects,
     ) -> Result<(), FoldError> {
+        let row = event.row;
         let held = self.entry(row.target).unwrap_or(found.entry);
         let counts = effects.counts(row.source, row.received_at);
         counts.add(LedgerColumn::Replays, 1);
@@ -358,7 +380,7 @@ impl Shard {
             Outcome::First => {
                 counts.add(LedgerColumn::Counted, 1);
                 counts.add(LedgerColumn::WithoutDedupe, i64::from(row.flags.has(RowFlags::NO_DEDUPE)));
-                self.count(context, row, dimensions, offset, effects)?;
+                self.count(context, event, effects)?;
             }
         }
         self.now.quarantine.insert(row.target, None);
@@ -368,14 +390,18 @@ impl Shard {
 
     /// Currency, then dedupe. A key ends below `line`; without a line it never does.
     #[inline]
-    fn judge(&self, row: &EventRow, committed: Option<DedupeRecord>, line: Option<EventTime>) -> Outcome {
+    fn judge(&self, row: &EventRow, committed: Committed, line: Option<EventTime>) -> Outcome {
         if row.flags.has(RowFlags::FOREIGN) {
             return Outcome::Quarantined(QuarantineReason::Currency);
         }
         if row.flags.has(RowFlags::NO_DEDUPE) {
             return Outcome::First;
         }
-        let first = self.find(row.key).copied().or(committed);
+        let first = match committed {
+            // What is frozen did not have it; this frame may have brought it.
+            Committed::Asked(committed) => self.now.memtable.find(row.key).copied().or(committed),
+            Committed::KnownHere => self.find(row.key).copied(),
+        };
         match first {
             Some(first) if !first.import && line.is_some_and(|line| first.occurred_at < line) => Outcome::First,
             Some(first) if first.content == row.content => Outcome::Duplicate,
@@ -386,7 +412,7 @@ impl Shard {
 
     /// As [`Self::judge`] without a line, against the raw events too: one counted event with the same content makes a
     /// duplicate, whatever has been counted under the key since.
-    fn judge_against_all(&self, row: &EventRow, committed: Option<DedupeRecord>, ended: &Ended) -> Outcome {
+    fn judge_against_all(&self, row: &EventRow, committed: Committed, ended: &Ended) -> Outcome {
         let outcome = self.judge(row, committed, None);
         match (&outcome, ended.contents.get(&row.key)) {
             (Outcome::First | Outcome::Quarantined(QuarantineReason::Conflict), Some(contents))
@@ -406,11 +432,10 @@ impl Shard {
     fn count(
         &mut self,
         context: &FrameContext,
-        row: &EventRow,
-        dimensions: &[Symbol],
-        offset: Offset,
+        event: &Event<'_>,
         effects: &mut Effects,
     ) -> Result<(), FoldError> {
+        let Event { n, row, dimensions, offset } = *event;
         effects.counted += 1;
         self.note_currency(row, dimensions, effects);
         if !row.flags.has(RowFlags::NO_DEDUPE) {
@@ -426,8 +451,9 @@ impl Shard {
         // An import lives by its own clock, which closes no bucket.
         let late =
             !row.flags.has(RowFlags::IMPORT) && bucket.seconds() + self.bucket_seconds <= context.watermark.seconds();
-        for cells in &mut self.now.cells {
-            cells.add(row, dimensions, (bucket, late), &self.columns, context.revision)?;
+        for (cells, hashes) in self.now.cells.iter_mut().zip(&self.hashes) {
+            let hash = hashes[n % PREFETCH_AHEAD];
+            cells.add(row, dimensions, (bucket, late), hash, &self.columns, context.revision)?;
         }
         if row.user != 0 && !self.now.users.is_empty() {
             let coupon = self.coupons.symbol(Coupon::of(row.user));
@@ -511,9 +537,26 @@ impl Coupons {
     }
 }
 
+/// One of a shard's rows: where it lies among them, and where in the log.
+struct Event<'a> {
+    n: usize,
+    row: &'a EventRow,
+    dimensions: &'a [Symbol],
+    offset: Offset,
+}
+
+/// What the store says of a key.
+#[derive(Clone, Copy)]
+enum Committed {
+    /// It was asked: no table of the shard had the key.
+    Asked(Option<DedupeRecord>),
+    /// It was not asked, for a table of the shard had the key.
+    KnownHere,
+}
+
 /// What was found for one event.
 struct Found<'a> {
-    committed: Option<DedupeRecord>,
+    committed: Committed,
     entry: Option<QuarantineEntry>,
     ended: &'a Ended,
 }

@@ -10,6 +10,7 @@ use std::sync::{Arc, Mutex};
 use adsum_disk::{Disk, DiskFile, Open};
 use adsum_model::catalog::Catalog;
 use adsum_model::id::{FrameSeq, MetadataRevision, Offset, Position};
+use adsum_model::record::RecordBatch;
 use adsum_model::time::ReceivedAt;
 
 use crate::encode::Encoder;
@@ -35,6 +36,10 @@ pub struct LogOptions {
 impl LogOptions {
     /// What [`Self::frame_bytes_max`] is cut to: lengths in a frame have 32 bits, and so have places in an arena.
     pub const FRAME_BYTES_LIMIT: u64 = 1 << 30;
+
+    fn bytes_max(&self) -> u64 {
+        self.frame_bytes_max.min(Self::FRAME_BYTES_LIMIT)
+    }
 }
 
 impl Default for LogOptions {
@@ -207,7 +212,7 @@ impl LogView for EmbeddedLog {
 }
 
 impl EventLog for EmbeddedLog {
-    fn append(&mut self, draft: &FrameDraft<'_>) -> Result<Appended, LogError> {
+    fn begin(&mut self, appended_at: ReceivedAt, metadata_revision: MetadataRevision) -> Result<(), LogError> {
         if let Some(reason) = &self.poisoned {
             return Err(LogError::Poisoned { reason: reason.clone() });
         }
@@ -215,20 +220,28 @@ impl EventLog for EmbeddedLog {
         if self.active.as_ref().is_none_or(|active| active.bytes >= self.options.segment_bytes) {
             self.begin_segment(durable)?;
         }
-        let active = self.active.as_mut().expect("a segment was begun");
-        let header = FrameHeader {
-            at: active.bytes,
+        self.encoder.begin(FrameHeader {
+            at: self.active.as_ref().expect("a segment was begun").bytes,
             position: durable,
-            appended_at: draft.appended_at,
-            metadata_revision: draft.metadata_revision,
+            appended_at,
+            metadata_revision,
             durable,
             time_base_micros: 0,
             records: 0,
             blocks_bytes: 0,
             dictionary_bytes: 0,
-        };
-        let bytes_max = self.options.frame_bytes_max.min(LogOptions::FRAME_BYTES_LIMIT);
-        let (header, bytes) = match self.encoder.encode(header, draft.batches, bytes_max) {
+        });
+        Ok(())
+    }
+
+    fn push(&mut self, batch: &RecordBatch) -> Result<(), LogError> {
+        let pushed = self.encoder.push(batch, self.options.bytes_max());
+        pushed.inspect_err(|_| self.encoder.rollback())
+    }
+
+    fn commit(&mut self) -> Result<Appended, LogError> {
+        let active = self.active.as_mut().expect("a frame was begun");
+        let (header, bytes) = match self.encoder.end(self.options.bytes_max()) {
             Ok(encoded) => encoded,
             Err(error) => {
                 self.encoder.rollback();
@@ -251,18 +264,18 @@ impl EventLog for EmbeddedLog {
         let mut published = self.view.published();
         if let Some(info) = published.segments.last_mut() {
             info.bytes = header.end();
-            info.newest = info.newest.max(Some(draft.appended_at));
+            info.newest = info.newest.max(Some(header.appended_at));
         }
         published.durable = header.next();
         drop(published);
         self.last = Some(LastFrame {
-            appended_at: draft.appended_at,
-            metadata_revision: draft.metadata_revision,
+            appended_at: header.appended_at,
+            metadata_revision: header.metadata_revision,
             records: header.records,
         });
         Ok(Appended {
-            seq: durable.seq,
-            base: durable.offset,
+            seq: header.position.seq,
+            base: header.position.offset,
             records: u64::from(header.records),
             bytes: header.end() - header.at,
         })

@@ -8,6 +8,7 @@
 use std::sync::Arc;
 
 use adsum_model::catalog::Catalog;
+use adsum_model::prefetch::fetch;
 use adsum_model::record::{Form, RecordBatch, RecordHead, Span};
 use adsum_model::symbol::Symbol;
 use hashbrown::HashMap;
@@ -17,7 +18,7 @@ use crate::dictionary::{
     CampaignForm, DICTIONARY_BYTES_MAX, Encoding, SHAPES_MAX, STRING_BYTES_MAX, STRINGS_MAX, Shape,
 };
 use crate::layout::{FRAME_HEADER_BYTES, FrameHeader, section_crc};
-use crate::varint::{VARINT_BYTES_MAX, Writer, zigzag};
+use crate::varint::{VARINT_BYTES_MAX, Writer, varint, zigzag};
 
 /// From this size on a block is closed and the next one begins, in bytes.
 const BLOCK_BYTES: usize = 256 << 10;
@@ -25,6 +26,12 @@ const BLOCK_BYTES: usize = 256 << 10;
 const VALUE_BYTES_MAX: usize = 16;
 /// Room for what precedes the values: shape, receivedAt, campaign.
 const HEAD_BYTES_MAX: usize = 3 * VARINT_BYTES_MAX;
+/// How many shapes are remembered: impressions and the few clicks between them need no look-up.
+const RECENT: usize = 3;
+/// Room for the texts of a usual record.
+const TEXTS_BYTES: usize = 16 << 10;
+/// How many records ahead of its turn the numbers of a record's symbols are asked for.
+const PREFETCH_AHEAD: usize = 4;
 
 /// The numbers of symbols in the current segment's dictionary: an array by symbol, stamped with the segment, so that
 /// a new segment costs nothing and a look-up hashes nothing. An entry has 32 bits, for the look-ups of a frame miss
@@ -48,6 +55,18 @@ impl StringIds {
         match self.stamped.get(symbol.index()) {
             Some(stamped) if stamped >> ID_BITS == self.generation => Some(stamped & ((1 << ID_BITS) - 1)),
             _ => None,
+        }
+    }
+
+    /// Asks the processor for the numbers of a record's symbols, and for its texts.
+    #[inline(always)]
+    fn prefetch(&self, batch: &RecordBatch, head: &RecordHead) {
+        for span in batch.fields(head) {
+            match span.form {
+                Form::Symbol => self.stamped.get(span.as_symbol().index()).map_or((), fetch),
+                Form::Text => batch.arena.get(span.start as usize).map_or((), fetch),
+                _ => {}
+            }
         }
     }
 
@@ -80,11 +99,24 @@ pub(crate) struct Encoder {
     shapes: Vec<Shape>,
     shape_ids: HashMap<Shape, u32>,
     dictionary_bytes: usize,
-    /// The number less one of the shape that the last record had.
-    last_shape: usize,
+    /// The numbers less one of the shapes that the last records had, the last one first.
+    recent: [usize; RECENT],
     scratch: Shape,
     out: Writer,
     new: NewEntries,
+    begun: Option<Begun>,
+}
+
+/// The frame at hand.
+struct Begun {
+    header: FrameHeader,
+    binding: u32,
+    bases: Bases,
+    /// Whether a time was met, which the bases are of.
+    timed: bool,
+    /// Where the open block begins.
+    block: Option<usize>,
+    records: u64,
 }
 
 /// The entries that the current frame is the first to use.
@@ -116,10 +148,11 @@ impl Encoder {
             shapes: Vec::new(),
             shape_ids: HashMap::new(),
             dictionary_bytes: 0,
-            last_shape: 0,
+            recent: [0; RECENT],
             scratch: Shape::empty(),
             out: Writer::default(),
             new: NewEntries::default(),
+            begun: None,
         }
     }
 
@@ -129,39 +162,51 @@ impl Encoder {
         self.shapes.clear();
         self.shape_ids.clear();
         self.dictionary_bytes = 0;
-        self.last_shape = 0;
+        self.recent = [0; RECENT];
         self.forget_new();
     }
 
-    /// Encodes a frame; `header` has everything but the time base, the count and the lengths. Returns its bytes.
-    pub(crate) fn encode(
-        &mut self,
-        mut header: FrameHeader,
-        batches: &[&RecordBatch],
-        bytes_max: u64,
-    ) -> Result<(FrameHeader, &[u8]), LogError> {
-        let time = batches.iter().find_map(|b| b.spans.iter().find(|s| s.form == Form::Time));
-        let time_millis = time.map_or(0, |span| span.as_wide() as i64 / 1000);
-        header.time_base_micros = time_millis * 1000;
-        let bases =
-            Bases { appended_at: header.appended_at.micros(), time_millis, time_micros: header.time_base_micros };
-        let binding = header.binding();
+    /// Begins a frame; `header` has everything but the time base, the count and the lengths. What was begun before and
+    /// not ended is forgotten.
+    pub(crate) fn begin(&mut self, header: FrameHeader) {
+        self.rollback();
         self.out.clear();
         self.out.put(&[0; FRAME_HEADER_BYTES]);
-        let mut block = None;
-        let mut records = 0_u64;
-        for batch in batches {
-            for head in &batch.heads {
-                let start = *block.get_or_insert_with(|| begin_block(&mut self.out));
-                self.record(batch, head, bases);
-                if self.out.len() - start >= BLOCK_BYTES {
-                    end_block(&mut self.out, start, binding);
-                    block = None;
-                    self.check_size(bytes_max)?;
-                }
-            }
-            records += batch.heads.len() as u64;
+        let bases = Bases { appended_at: header.appended_at.micros(), time_millis: 0, time_micros: 0 };
+        self.begun = Some(Begun { binding: header.binding(), header, bases, timed: false, block: None, records: 0 });
+    }
+
+    /// Adds records to the frame.
+    pub(crate) fn push(&mut self, batch: &RecordBatch, bytes_max: u64) -> Result<(), LogError> {
+        let mut begun = self.begun.take().expect("a frame was begun");
+        // Times are relative to the first one of the frame.
+        if !begun.timed
+            && let Some(time) = batch.spans.iter().find(|s| s.form == Form::Time)
+        {
+            begun.timed = true;
+            begun.bases.time_millis = time.as_wide() as i64 / 1000;
+            begun.bases.time_micros = begun.bases.time_millis * 1000;
         }
+        for (i, head) in batch.heads.iter().enumerate() {
+            if let Some(ahead) = batch.heads.get(i + PREFETCH_AHEAD) {
+                self.ids.prefetch(batch, ahead);
+            }
+            let start = *begun.block.get_or_insert_with(|| begin_block(&mut self.out));
+            self.record(batch, head, begun.bases);
+            if self.out.len() - start >= BLOCK_BYTES {
+                end_block(&mut self.out, start, begun.binding);
+                begun.block = None;
+                self.check_size(bytes_max)?;
+            }
+        }
+        begun.records += batch.heads.len() as u64;
+        self.begun = Some(begun);
+        Ok(())
+    }
+
+    /// Ends the frame and returns its bytes.
+    pub(crate) fn end(&mut self, bytes_max: u64) -> Result<(FrameHeader, &[u8]), LogError> {
+        let Begun { mut header, bases, binding, block, records, .. } = self.begun.take().expect("a frame was begun");
         if let Some(start) = block {
             end_block(&mut self.out, start, binding);
         }
@@ -170,6 +215,7 @@ impl Encoder {
         self.check_size(bytes_max)?;
         let too_large = LogError::TooLarge { bytes: self.out.len() as u64, bytes_max };
         let Ok(records) = u32::try_from(records) else { return Err(too_large) };
+        header.time_base_micros = bases.time_micros;
         header.records = records;
         header.blocks_bytes = (blocks_end - FRAME_HEADER_BYTES) as u32;
         header.dictionary_bytes = (self.out.len() - blocks_end) as u32;
@@ -197,7 +243,8 @@ impl Encoder {
             self.shape_ids.remove(&shape);
         }
         self.dictionary_bytes -= self.new.bytes;
-        self.last_shape = 0;
+        self.recent = [0; RECENT];
+        self.begun = None;
         self.forget_new();
     }
 
@@ -224,16 +271,15 @@ impl Encoder {
 
     #[inline]
     fn record(&mut self, batch: &RecordBatch, head: &RecordHead, bases: Bases) {
-        let start = self.out.len();
-        if let Some(shape) = self.shapes.get(self.last_shape)
-            && has_head(shape, head)
-        {
-            self.out.reserve(HEAD_BYTES_MAX);
-            self.out.varint(self.last_shape as u64 + 1);
-            if values(&mut self.out, &self.ids, shape, batch, head, bases) {
+        for i in 0..RECENT {
+            let recent = self.recent[i];
+            let Some(shape) = self.shapes.get(recent).filter(|shape| has_head(shape, head)) else { continue };
+            if let Some(len) = usual_record(&mut self.out, &self.ids, (recent, shape), batch, head, bases) {
+                self.out.advance(len);
+                self.recent.copy_within(..i, 1);
+                self.recent[0] = recent;
                 return;
             }
-            self.out.rewind(start);
         }
         self.record_of_other_shape(batch, head, bases);
     }
@@ -242,28 +288,22 @@ impl Encoder {
     fn record_of_other_shape(&mut self, batch: &RecordBatch, head: &RecordHead, bases: Bases) {
         let mut shape = std::mem::replace(&mut self.scratch, Shape::empty());
         self.describe(&mut shape, batch, head);
-        self.out.reserve(HEAD_BYTES_MAX);
         let id = self.shape_ids.get(&shape).copied().or_else(|| self.add_shape(&shape));
         match id {
             Some(id) => {
-                self.last_shape = id as usize - 1;
-                self.out.varint(u64::from(id));
+                self.recent.copy_within(..RECENT - 1, 1);
+                self.recent[0] = id as usize - 1;
+                self.out.put_varint(u64::from(id));
             }
             None => {
                 // The dictionary has no room: the shape stands in the record itself.
                 let mut entry = Writer::default();
                 shape.encode(&self.catalog, &mut entry);
-                self.out.varint(0);
+                self.out.put_varint(0);
                 self.out.put_text(entry.bytes());
-                self.out.reserve(HEAD_BYTES_MAX);
             }
         }
-        if shape.fields.iter().any(|(_, e)| *e == Encoding::Inline) || shape.campaign == CampaignForm::Inline {
-            self.values_inline(&shape, batch, head, bases);
-        } else {
-            let written = values(&mut self.out, &self.ids, &shape, batch, head, bases);
-            debug_assert!(written, "the shape was made for this record");
-        }
+        self.values(&shape, batch, head, bases);
         self.scratch = shape;
     }
 
@@ -341,24 +381,28 @@ impl Encoder {
         Some(id)
     }
 
-    /// Writes the values of a record, some of whose symbols stand in it as text.
-    fn values_inline(&mut self, shape: &Shape, batch: &RecordBatch, head: &RecordHead, bases: Bases) {
+    /// Writes receivedAt, campaign and values of a record that `shape` was made for; symbols may stand in it as text.
+    fn values(&mut self, shape: &Shape, batch: &RecordBatch, head: &RecordHead, bases: Bases) {
         let out = &mut self.out;
-        out.varint(zigzag(head.received_at.micros().wrapping_sub(bases.appended_at)));
+        let text_of = |out: &mut Writer, symbol| self.catalog.symbols().read(|names| out.put_text(names.bytes(symbol)));
+        out.put_varint(zigzag(head.received_at.micros().wrapping_sub(bases.appended_at)));
         match shape.campaign {
             CampaignForm::None => {}
             CampaignForm::Dictionary => {
                 let id = self.ids.get(head.stamp.campaign).expect("the shape was made for this record");
-                out.varint(u64::from(id));
+                out.put_varint(u64::from(id));
             }
-            CampaignForm::Inline => self.catalog.symbols().read(|names| out.put_text(names.bytes(head.stamp.campaign))),
+            CampaignForm::Inline => text_of(out, head.stamp.campaign),
         }
         for (span, (_, encoding)) in batch.fields(head).iter().zip(&shape.fields) {
-            if *encoding == Encoding::Inline {
-                self.catalog.symbols().read(|names| out.put_text(names.bytes(span.as_symbol())));
-            } else {
-                let written = value(out, &self.ids, batch, span, *encoding, bases);
-                debug_assert!(written, "the shape was made for this record");
+            match encoding {
+                Encoding::Inline => text_of(out, span.as_symbol()),
+                Encoding::Text | Encoding::Json | Encoding::Bytes => out.put_text(&batch.arena[span.range()]),
+                _ => {
+                    let mut place = [0; VALUE_BYTES_MAX];
+                    let len = value(&mut place, &self.ids, batch, span, *encoding, bases);
+                    out.put(&place[..len.expect("the shape was made for this record")]);
+                }
             }
         }
     }
@@ -390,78 +434,82 @@ fn has_head(shape: &Shape, head: &RecordHead) -> bool {
         && (shape.campaign == CampaignForm::None) == stamp.campaign.is_null()
 }
 
-/// Writes receivedAt, campaign and values as `shape` says; false where they do not fit it.
+/// Writes a whole record of a known shape into the room that it makes behind what is written; says how many bytes that
+/// are. None where it does not fit the shape, or has more text than is usual.
 #[inline]
-fn values(
+fn usual_record(
     out: &mut Writer,
     ids: &StringIds,
-    shape: &Shape,
+    (number, shape): (usize, &Shape),
     batch: &RecordBatch,
     head: &RecordHead,
     bases: Bases,
-) -> bool {
-    out.varint(zigzag(head.received_at.micros().wrapping_sub(bases.appended_at)));
+) -> Option<usize> {
+    let fields = batch.fields(head);
+    out.reserve(HEAD_BYTES_MAX + fields.len() * VALUE_BYTES_MAX + TEXTS_BYTES);
+    let room = out.room();
+    let mut at = varint(place(room, 0)?, number as u64 + 1);
+    at += varint(place(room, at)?, zigzag(head.received_at.micros().wrapping_sub(bases.appended_at)));
     match shape.campaign {
         CampaignForm::None => {}
-        CampaignForm::Dictionary => match ids.get(head.stamp.campaign) {
-            Some(id) => out.varint(u64::from(id)),
-            None => return false,
-        },
-        CampaignForm::Inline => return false,
+        CampaignForm::Dictionary => at += varint(place(room, at)?, u64::from(ids.get(head.stamp.campaign)?)),
+        CampaignForm::Inline => return None,
     }
-    for (span, (field, encoding)) in batch.fields(head).iter().zip(&shape.fields) {
-        if span.field != *field || !value(out, ids, batch, span, *encoding, bases) {
-            return false;
+    for (span, (field, encoding)) in fields.iter().zip(&shape.fields) {
+        if span.field != *field || span.form != encoding.form() {
+            return None;
+        }
+        at += value(place(room, at)?, ids, batch, span, *encoding, bases)?;
+        if let Encoding::Text | Encoding::Json | Encoding::Bytes = encoding {
+            let bytes = &batch.arena[span.range()];
+            room.get_mut(at..at + bytes.len())?.copy_from_slice(bytes);
+            at += bytes.len();
         }
     }
-    true
+    Some(at)
 }
 
-/// Writes one value; false where the encoding does not fit it.
+#[inline(always)]
+fn place(room: &mut [u8], at: usize) -> Option<&mut [u8; VALUE_BYTES_MAX]> {
+    room.get_mut(at..at + VALUE_BYTES_MAX)?.first_chunk_mut()
+}
+
+/// Writes one value, of a text its length; says how many bytes that are, or none where the encoding does not fit it.
 #[inline(always)]
 fn value(
-    out: &mut Writer,
+    place: &mut [u8; VALUE_BYTES_MAX],
     ids: &StringIds,
     batch: &RecordBatch,
     span: &Span,
     encoding: Encoding,
     bases: Bases,
-) -> bool {
-    if span.form != encoding.form() {
-        return false;
-    }
-    out.reserve(VALUE_BYTES_MAX);
-    match encoding {
-        Encoding::Dictionary => match ids.get(span.as_symbol()) {
-            Some(id) => out.varint(u64::from(id)),
-            None => return false,
-        },
-        Encoding::Inline => return false,
-        Encoding::Uuid => out.sixteen(&batch.uuids[span.start as usize]),
-        Encoding::Uint => out.varint(span.as_wide()),
-        Encoding::Int => out.varint(!span.as_wide()),
+) -> Option<usize> {
+    Some(match encoding {
+        Encoding::Dictionary => varint(place, u64::from(ids.get(span.as_symbol())?)),
+        Encoding::Inline => return None,
+        Encoding::Uuid => {
+            *place = batch.uuids[span.start as usize];
+            place.len()
+        }
+        Encoding::Uint => varint(place, span.as_wide()),
+        Encoding::Int => varint(place, !span.as_wide()),
         Encoding::Millis => {
             let micros = span.as_wide() as i64;
             if micros % 1000 != 0 {
-                return false;
+                return None;
             }
-            out.varint(zigzag(micros / 1000 - bases.time_millis));
+            varint(place, zigzag(micros / 1000 - bases.time_millis))
         }
         Encoding::Micros => {
             let micros = span.as_wide() as i64;
             // A full millisecond has one encoding, so that equal records have equal bytes.
             if micros % 1000 == 0 {
-                return false;
+                return None;
             }
-            out.varint(zigzag(micros.wrapping_sub(bases.time_micros)));
+            varint(place, zigzag(micros.wrapping_sub(bases.time_micros)))
         }
-        Encoding::Text | Encoding::Json | Encoding::Bytes => {
-            let bytes = &batch.arena[span.range()];
-            out.varint(bytes.len() as u64);
-            out.put(bytes);
-        }
-    }
-    true
+        Encoding::Text | Encoding::Json | Encoding::Bytes => varint(place, u64::from(span.len)),
+    })
 }
 
 const _: () = assert!(VALUE_BYTES_MAX >= VARINT_BYTES_MAX);

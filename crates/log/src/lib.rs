@@ -29,7 +29,7 @@ pub use memory::MemoryLog;
 pub use open::{OpenReport, TornTail};
 pub use verify::Verified;
 
-/// A frame that is to be appended. No batch at all is a frame without records; it still proves the one before it.
+/// A frame that is to be appended.
 #[derive(Clone, Copy)]
 pub struct FrameDraft<'a> {
     /// The writer's `now`.
@@ -92,12 +92,30 @@ pub trait LogView: Send + Sync {
 
 /// A log with one writer.
 pub trait EventLog: LogView {
-    /// Appends a frame and returns when it is durable.
+    /// Begins a frame at the writer's `now`, its records resolved under this state of the metadata. What was begun
+    /// before and not committed is forgotten.
+    fn begin(&mut self, appended_at: ReceivedAt, metadata_revision: MetadataRevision) -> Result<(), LogError>;
+
+    /// Adds records to the frame that was begun, which takes nothing of `batch` along. After an error the frame is
+    /// forgotten; [`LogError::TooLarge`]: split it.
+    fn push(&mut self, batch: &RecordBatch) -> Result<(), LogError>;
+
+    /// Appends the frame that was begun and returns when it is durable. Without any records it still proves the one
+    /// before it.
     ///
     /// [`LogError::Full`] and [`LogError::Io`]: nothing of it is in the log; it may be appended again.
     /// [`LogError::TooLarge`]: split it. [`LogError::Poisoned`]: nobody knows whether it is in the log, and nothing can
     /// be appended any more; stop the process and open the log again.
-    fn append(&mut self, draft: &FrameDraft<'_>) -> Result<Appended, LogError>;
+    fn commit(&mut self) -> Result<Appended, LogError>;
+
+    /// Begins, fills and commits a frame whose records are all there.
+    fn append(&mut self, draft: &FrameDraft<'_>) -> Result<Appended, LogError> {
+        self.begin(draft.appended_at, draft.metadata_revision)?;
+        for batch in draft.batches {
+            self.push(batch)?;
+        }
+        self.commit()
+    }
 
     /// Removes the oldest frames that every consumer has passed and that were appended before `keep_from`: whole
     /// sealed segments of an embedded log. `passed` names each consumer and the next frame that it will read; without

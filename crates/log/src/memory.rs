@@ -6,7 +6,7 @@
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use adsum_model::id::{FrameSeq, Offset, Position};
+use adsum_model::id::{FrameSeq, MetadataRevision, Offset, Position};
 use adsum_model::record::{RecordBatch, Span};
 use adsum_model::time::ReceivedAt;
 
@@ -32,6 +32,8 @@ impl Frames {
 #[derive(Clone, Default)]
 pub struct MemoryLog {
     frames: Arc<Mutex<Frames>>,
+    /// The frame that is being filled.
+    begun: Frame,
 }
 
 impl MemoryLog {
@@ -96,23 +98,24 @@ impl LogView for MemoryLog {
 }
 
 impl EventLog for MemoryLog {
-    fn append(&mut self, draft: &FrameDraft<'_>) -> Result<Appended, LogError> {
-        let mut records = RecordBatch::default();
-        for batch in draft.batches {
-            add_batch(&mut records, batch);
-        }
+    fn begin(&mut self, appended_at: ReceivedAt, metadata_revision: MetadataRevision) -> Result<(), LogError> {
+        self.begun = Frame { appended_at, metadata_revision, ..Frame::default() };
+        Ok(())
+    }
+
+    fn push(&mut self, batch: &RecordBatch) -> Result<(), LogError> {
+        add_batch(&mut self.begun.records, batch);
+        Ok(())
+    }
+
+    fn commit(&mut self) -> Result<Appended, LogError> {
+        let begun = std::mem::take(&mut self.begun);
+        let records = &begun.records;
         let bytes = (records.arena.len() + 16 * records.uuids.len() + size_of_val(records.spans.as_slice())) as u64;
+        let count = records.len() as u64;
         let mut frames = self.frames();
         let Position { seq, offset: base } = frames.durable;
-        let count = records.len() as u64;
-        frames.kept.push_back(Arc::new(Frame {
-            seq,
-            appended_at: draft.appended_at,
-            metadata_revision: draft.metadata_revision,
-            base,
-            bytes,
-            records,
-        }));
+        frames.kept.push_back(Arc::new(Frame { seq, base, bytes, ..begun }));
         frames.durable = Position { seq: seq.plus(1), offset: base.plus(count) };
         Ok(Appended { seq, base, records: count, bytes })
     }

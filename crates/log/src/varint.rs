@@ -19,6 +19,33 @@ pub(crate) fn unzigzag(value: u64) -> i64 {
     (value >> 1) as i64 ^ -((value & 1) as i64)
 }
 
+/// Writes an integer at the head of `place`; says how many bytes it takes.
+#[inline(always)]
+pub(crate) fn varint(place: &mut [u8; 16], value: u64) -> usize {
+    if value < 1 << 28 {
+        let v = value as u32;
+        let len = (31 - (v | 1).leading_zeros()) / 7 + 1;
+        let spread = (v & 0x7f) | ((v & 0x3f80) << 1) | ((v & 0x1f_c000) << 2) | ((v & 0xfe0_0000) << 3);
+        let more = 0x0080_8080_u32 & ((1_u32 << (8 * (len - 1))) - 1);
+        place[..4].copy_from_slice(&(spread | more).to_le_bytes());
+        len as usize
+    } else {
+        varint_long(place, value)
+    }
+}
+
+#[inline(never)]
+fn varint_long(place: &mut [u8; 16], mut value: u64) -> usize {
+    let mut len = 0;
+    while value >= 0x80 {
+        place[len] = value as u8 | 0x80;
+        len += 1;
+        value >>= 7;
+    }
+    place[len] = value as u8;
+    len + 1
+}
+
 /// A buffer with room ahead of its end, so that small writes need no growth check.
 #[derive(Default)]
 pub(crate) struct Writer {
@@ -37,13 +64,6 @@ impl Writer {
         self.pos
     }
 
-    /// Forgets everything behind `pos`.
-    #[inline(always)]
-    pub(crate) fn rewind(&mut self, pos: usize) {
-        debug_assert!(pos <= self.pos);
-        self.pos = pos;
-    }
-
     /// Makes room for `count` more bytes.
     #[inline(always)]
     pub(crate) fn reserve(&mut self, count: usize) {
@@ -58,36 +78,17 @@ impl Writer {
         self.bytes.resize(len, 0);
     }
 
-    /// Writes an integer; the room for [`VARINT_BYTES_MAX`] was reserved.
+    /// The room behind what was written: at least what was reserved.
     #[inline(always)]
-    pub(crate) fn varint(&mut self, value: u64) {
-        if value < 1 << 28 {
-            let v = value as u32;
-            let len = (31 - (v | 1).leading_zeros()) / 7 + 1;
-            let spread = (v & 0x7f) | ((v & 0x3f80) << 1) | ((v & 0x1f_c000) << 2) | ((v & 0xfe0_0000) << 3);
-            let more = 0x0080_8080_u32 & ((1_u32 << (8 * (len - 1))) - 1);
-            self.bytes[self.pos..self.pos + 4].copy_from_slice(&(spread | more).to_le_bytes());
-            self.pos += len as usize;
-        } else {
-            self.varint_long(value);
-        }
+    pub(crate) fn room(&mut self) -> &mut [u8] {
+        &mut self.bytes[self.pos..]
     }
 
-    fn varint_long(&mut self, mut value: u64) {
-        while value >= 0x80 {
-            self.bytes[self.pos] = value as u8 | 0x80;
-            self.pos += 1;
-            value >>= 7;
-        }
-        self.bytes[self.pos] = value as u8;
-        self.pos += 1;
-    }
-
-    /// Writes 16 bytes; the room was reserved.
+    /// So many bytes of the room were written.
     #[inline(always)]
-    pub(crate) fn sixteen(&mut self, bytes: &[u8; 16]) {
-        self.bytes[self.pos..self.pos + 16].copy_from_slice(bytes);
-        self.pos += 16;
+    pub(crate) fn advance(&mut self, count: usize) {
+        debug_assert!(self.pos + count <= self.bytes.len());
+        self.pos += count;
     }
 
     /// Writes bytes, and makes the room for them.
@@ -100,8 +101,9 @@ impl Writer {
 
     /// Writes an integer, and makes the room for it.
     pub(crate) fn put_varint(&mut self, value: u64) {
-        self.reserve(VARINT_BYTES_MAX);
-        self.varint(value);
+        let mut place = [0; 16];
+        let len = varint(&mut place, value);
+        self.put(&place[..len]);
     }
 
     /// Writes the count of `bytes` and the bytes.

@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use adsum_model::catalog::{Catalog, DimensionIx};
-use adsum_model::rows::Rows;
+use adsum_model::rows::{EventRow, Rows};
 use adsum_model::symbol::Symbol;
 use adsum_model::table::TableRows;
 use adsum_model::time::{BucketStart, ReceivedAt};
@@ -29,13 +29,15 @@ struct Day {
 
 impl Day {
     fn new(dimensions: usize) -> Self {
-        Self { bits: vec![Vec::new(); dimensions], counts: vec![0; dimensions] }
+        // What is missing and what was folded are never new.
+        let known = 1 << Symbol::NULL.index() | 1 << Symbol::OTHER.index();
+        Self { bits: vec![vec![known]; dimensions], counts: vec![0; dimensions] }
     }
 
     #[inline]
     fn has(&self, dimension: usize, symbol: Symbol) -> bool {
-        let word = self.bits[dimension].get(symbol.index() / 64).copied().unwrap_or(0);
-        word >> (symbol.index() % 64) & 1 == 1
+        let word = self.bits[dimension].get(symbol.index() / 64);
+        word.is_some_and(|word| word >> (symbol.index() % 64) & 1 == 1)
     }
 
     fn bytes(&self) -> usize {
@@ -98,21 +100,18 @@ impl Limits {
 
     /// Folds what is over a limit, in rows and records, and takes in the rest.
     pub fn admit(&mut self, decoded: &mut Decoded) {
+        let Decoded { batch, rows, .. } = decoded;
         let width = self.limits.len();
-        let rows = &mut decoded.rows;
         let mut start = 0;
         while start < rows.events.len() {
-            let day = day_of(rows.events[start].received_at);
-            let end = rows.events[start..]
-                .iter()
-                .position(|r| day_of(r.received_at) != day)
-                .map_or(rows.events.len(), |n| start + n);
-            self.day(day);
+            let (day, end) = self.same_day(&rows.events, start);
             let Self { limits, days, fresh, .. } = self;
             let Some(seen) = days.get_mut(&day) else { break };
-            for i in start..end {
-                for (d, value) in rows.dimensions[i * width..(i + 1) * width].iter_mut().enumerate() {
-                    if value.is_null() || seen.has(d, *value) || *value == Symbol::OTHER {
+            // One dimension after the other: its bits stay at hand.
+            for d in 0..width {
+                for i in start..end {
+                    let value = &mut rows.dimensions[i * width + d];
+                    if seen.has(d, *value) {
                         continue;
                     }
                     if seen.counts[d] < limits[d] {
@@ -120,7 +119,7 @@ impl Limits {
                         fresh.push((day, DimensionIx::new(d), *value));
                     } else {
                         *value = Symbol::OTHER;
-                        decoded.batch.heads[rows.events[i].ordinal as usize].stamp.folded |= 1 << d;
+                        batch.heads[rows.events[i].ordinal as usize].stamp.folded |= 1 << d;
                     }
                 }
             }
@@ -131,21 +130,29 @@ impl Limits {
     /// Takes in the values of rows that were admitted before.
     pub(crate) fn observe(&mut self, rows: &Rows) {
         let width = self.limits.len();
-        let mut at = None;
-        for (i, row) in rows.events.iter().enumerate() {
-            let day = day_of(row.received_at);
-            if at != Some(day) {
-                self.day(day);
-                at = Some(day);
-            }
-            let Some(seen) = self.days.get_mut(&day) else { continue };
-            for (d, value) in rows.dimensions[i * width..(i + 1) * width].iter().enumerate() {
-                if !value.is_null() && *value != Symbol::OTHER && !seen.has(d, *value) {
-                    seen.add(d, *value);
-                    self.fresh.push((day, DimensionIx::new(d), *value));
+        let mut start = 0;
+        while start < rows.events.len() {
+            let (day, end) = self.same_day(&rows.events, start);
+            let Self { days, fresh, .. } = self;
+            let Some(seen) = days.get_mut(&day) else { break };
+            for d in 0..width {
+                for value in rows.dimensions[start * width..end * width].iter().skip(d).step_by(width) {
+                    if !seen.has(d, *value) {
+                        seen.add(d, *value);
+                        fresh.push((day, DimensionIx::new(d), *value));
+                    }
                 }
             }
+            start = end;
         }
+    }
+
+    /// The day of the row at `start`, remembered from now on, and where its rows end.
+    fn same_day(&mut self, rows: &[EventRow], start: usize) -> (i64, usize) {
+        let day = day_of(rows[start].received_at);
+        let same = rows[start..].iter().take_while(|r| day_of(r.received_at) == day).count();
+        self.day(day);
+        (day, start + same)
     }
 
     /// The rows of [`crate::DIMENSION_DAYS`] since the last checkpoint.

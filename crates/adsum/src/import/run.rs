@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::{Builder, Scope, ScopedJoinHandle};
 
 use adsum_log::{EventLog, FrameDraft};
 use adsum_model::campaigns::Campaigns;
@@ -10,7 +11,7 @@ use adsum_model::catalog::Catalog;
 use adsum_model::hash::Secret;
 use adsum_model::id::MetadataRevision;
 use adsum_model::ledger::LedgerCounts;
-use adsum_model::record::{RecordBatch, Stream};
+use adsum_model::record::Stream;
 use adsum_model::rows::Rows;
 use adsum_model::state::ImportFile;
 use adsum_model::symbol::Symbol;
@@ -55,6 +56,8 @@ pub struct ImportResult {
 const CHUNKS_WAITING_MAX: usize = 4;
 /// How many frames wait between appending and folding.
 const FRAMES_WAITING_MAX: usize = 2;
+/// How many pieces of memory of each kind go round at most.
+const SPARES_MAX: usize = 64;
 
 /// A chunk on its way to a decoder.
 struct Task {
@@ -114,33 +117,37 @@ pub fn run<L: EventLog, S: AggregateStore + Clone>(
     let (tasks_out, tasks_in) = sync_channel::<Task>(CHUNKS_WAITING_MAX);
     let (done_out, done_in) = sync_channel::<(u64, Done)>(CHUNKS_WAITING_MAX);
     let (frames_out, frames_in) = sync_channel::<Durable>(FRAMES_WAITING_MAX);
-    let (buffers_out, buffers_in) = sync_channel::<Vec<u8>>(64);
-    let (spares_out, spares_in) = sync_channel::<Decoded>(64);
+    let (buffers_out, buffers_in) = sync_channel::<Vec<u8>>(SPARES_MAX);
+    let (spares_out, spares_in) = sync_channel::<Decoded>(SPARES_MAX);
+    let (rows_out, rows_in) = sync_channel::<Rows>(SPARES_MAX);
     let tasks_in = Mutex::new(tasks_in);
-    let spares_in = Mutex::new(spares_in);
+    let spares_in = Mutex::new((spares_in, rows_in));
     let stages = Stages { plan: &plan, options };
     let (commits, committer, merger) = commits();
     let store = pipeline.store().clone();
     pipeline.merge_elsewhere();
     let result = std::thread::scope(|scope| -> Result<()> {
-        let committing = scope.spawn(|| committer.run(&store));
-        let merging = scope.spawn(|| merger.run(&store));
-        let reader = scope.spawn(|| stages.read(tasks_out, buffers_in));
+        let committing = thread(scope, "commit", || committer.run(&store))?;
+        let merging = thread(scope, "merge", || merger.run(&store))?;
+        let reader = thread(scope, "read", || stages.read(tasks_out, buffers_in))?;
         for _ in 0..options.decoders.max(1) {
             let decoder = Decoder::new(catalog.clone(), campaigns.clone(), secret);
             let (tasks_in, spares_in, done_out) = (&tasks_in, &spares_in, done_out.clone());
             let stages = &stages;
-            scope.spawn(move || stages.decode(decoder, tasks_in, spares_in, &done_out));
+            thread(scope, "decode", move || stages.decode(decoder, tasks_in, spares_in, &done_out))?;
         }
         drop(done_out);
-        let appender = scope
-            .spawn(|| stages.append(log, &mut limits, &mut records, done_in, frames_out, &buffers_out, &spares_out));
+        let appender = thread(scope, "append", || {
+            stages.append(log, &mut limits, &mut records, done_in, frames_out, &buffers_out, &spares_out)
+        })?;
         // The fold runs on this thread. If it fails it stops receiving, and every stage behind it ends.
         let folded = (|| -> Result<()> {
             for frame in frames_in {
                 let batches: Vec<&Rows> = frame.batches.iter().collect();
                 pipeline.step(&frame.meta, &batches)?;
                 commits.after_frame(pipeline, false)?;
+                // A full pool of spare memory just lets go of it.
+                frame.batches.into_iter().for_each(|rows| drop(rows_out.try_send(rows)));
                 progress(frame.text_bytes);
             }
             commits.finish(pipeline)
@@ -158,6 +165,15 @@ pub fn run<L: EventLog, S: AggregateStore + Clone>(
     append_and_fold(log, pipeline, options.metadata, records.end(clock::now()))?;
     pipeline.checkpoint()?;
     Ok(ImportResult { run: plan.standing.run, figures, resumed: plan.standing.resumed })
+}
+
+/// Starts a thread of the run under its stage's name.
+fn thread<'scope, T: Send + 'scope>(
+    scope: &'scope Scope<'scope, '_>,
+    name: &str,
+    run: impl FnOnce() -> T + Send + 'scope,
+) -> Result<ScopedJoinHandle<'scope, T>> {
+    Builder::new().name(name.to_owned()).spawn_scoped(scope, run).context("a thread cannot be started")
 }
 
 /// Goes on with a killed run if the files are its files, else begins one.
@@ -231,13 +247,17 @@ impl Stages<'_> {
         &self,
         mut decoder: Decoder,
         tasks: &Mutex<Receiver<Task>>,
-        spares: &Mutex<Receiver<Decoded>>,
+        spares: &Mutex<(Receiver<Decoded>, Receiver<Rows>)>,
         done: &SyncSender<(u64, Done)>,
     ) {
         loop {
             let task = tasks.lock().unwrap_or_else(PoisonError::into_inner).recv();
             let Ok(Task { ticket, file, chunk, received_at, frame_ends }) = task else { return };
-            let mut decoded = spares.lock().unwrap_or_else(PoisonError::into_inner).try_recv().unwrap_or_default();
+            let mut decoded = {
+                let spares = spares.lock().unwrap_or_else(PoisonError::into_inner);
+                let rows = spares.1.try_recv().unwrap_or_default();
+                Decoded { rows, ..spares.0.try_recv().unwrap_or_default() }
+            };
             let text_bytes = chunk.text.len();
             let intake = Intake { source: self.plan.source, stream: Stream::Import, received_at };
             decoder.decode_lines(chunk.text, &intake, &mut decoded);
@@ -263,35 +283,37 @@ impl Stages<'_> {
     ) -> Result<()> {
         let mut waiting: BTreeMap<u64, Done> = BTreeMap::new();
         let mut next = 0;
-        let mut frame: Vec<Decoded> = Vec::new();
+        let mut rows: Vec<Rows> = Vec::new();
         let mut frame_bytes = 0;
         let mut line = self.plan.standing.starts.iter().map(|s| s.map_or(0, |(_, line)| line)).collect::<Vec<_>>();
         for (ticket, chunk) in done {
             waiting.insert(ticket, chunk);
             while let Some(mut chunk) = waiting.remove(&next) {
                 next += 1;
+                let appended_at = chunk.received_at;
+                if rows.is_empty() {
+                    log.begin(appended_at, self.options.metadata).context("the log takes no more")?;
+                }
+                // Encoded at once, while it is in the caches, and its memory goes round.
                 limits.admit(&mut chunk.decoded);
+                log.push(&chunk.decoded.batch).context("the log takes no more")?;
                 line[chunk.file] += chunk.decoded.batch.len() as u64 + chunk.decoded.blank;
                 frame_bytes += chunk.text_bytes;
-                frame.push(chunk.decoded);
+                rows.push(std::mem::take(&mut chunk.decoded.rows));
+                // A full pool of spare memory just lets go of it.
+                let _ = buffers.try_send(std::mem::take(&mut chunk.decoded.batch.arena));
+                let _ = spares.try_send(chunk.decoded);
                 if !chunk.frame_ends {
                     continue;
                 }
-                let appended_at = chunk.received_at;
                 let reached = Reached { position: chunk.position, line: line[chunk.file], finished: chunk.last };
-                frame.push(records.progress(self.plan.files[chunk.file].identity(), reached, appended_at));
-                let batches: Vec<&RecordBatch> = frame.iter().map(|d| &d.batch).collect();
-                let draft = FrameDraft { appended_at, metadata_revision: self.options.metadata, batches: &batches };
-                let appended = log.append(&draft).context("the log takes no more")?;
-                let mut rows = Vec::with_capacity(frame.len());
-                for mut decoded in frame.drain(..) {
-                    rows.push(std::mem::take(&mut decoded.rows));
-                    // A full pool of spare memory just lets go of it.
-                    let _ = buffers.try_send(std::mem::take(&mut decoded.batch.arena));
-                    let _ = spares.try_send(decoded);
-                }
+                let progress = records.progress(self.plan.files[chunk.file].identity(), reached, appended_at);
+                log.push(&progress.batch).context("the log takes no more")?;
+                let appended = log.commit().context("the log takes no more")?;
+                rows.push(progress.rows);
                 let meta = FrameMeta { seq: appended.seq, appended_at, base: appended.base };
-                if frames.send(Durable { meta, batches: rows, text_bytes: frame_bytes as u64 }).is_err() {
+                let batches = std::mem::take(&mut rows);
+                if frames.send(Durable { meta, batches, text_bytes: frame_bytes as u64 }).is_err() {
                     return Ok(());
                 }
                 frame_bytes = 0;

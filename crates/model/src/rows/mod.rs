@@ -10,7 +10,7 @@ use std::sync::Arc;
 
 use crate::catalog::{BillableType, Catalog, DimensionIx, DimensionSource, EventTypeIx, FieldDef, FieldIx, NullPolicy};
 use crate::hash::{ContentHasher, HashValue, KeyHasher, Secret, name_word};
-use crate::id::{ContentHash, DedupeKey, Offset};
+use crate::id::{ContentHash, DedupeKey, Offset, Slot};
 use crate::record::{Form, OUT_OF_FLIGHT_BIT, RecordBatch, RecordHead, RecordKind, Span, Stream};
 use crate::symbol::{Symbol, SymbolCache};
 use crate::time::{EventTime, MICROS_PER_SECOND, ReceivedAt};
@@ -86,6 +86,8 @@ pub struct EventRow {
 pub struct Rows {
     /// The events and replays, in order.
     pub events: Vec<EventRow>,
+    /// The slot of each event's key, so that a shard finds its own without a look at the others.
+    pub slots: Vec<Slot>,
     /// The catalog's dimensions of each event, in order of the catalog.
     pub dimensions: Vec<Symbol>,
     /// The other records: place in the batch, and what it is; in order.
@@ -98,6 +100,7 @@ impl Rows {
     /// Empties it and keeps its memory.
     pub fn clear(&mut self) {
         self.events.clear();
+        self.slots.clear();
         self.dimensions.clear();
         self.controls.clear();
         self.records = 0;
@@ -361,6 +364,7 @@ impl Projector {
             self.content_with_extra(view, spans, extra);
         }
         self.identify(view, spans, &mut row);
+        rows.slots.push(row.key.slot());
         rows.events.push(row);
     }
 
