@@ -18,6 +18,7 @@ use super::idempotency::{self, Begin};
 use super::intake::Collector;
 use crate::clock;
 use crate::http::{BodyPermit, EventQuota, Principal, Problem, owned, read_body};
+use crate::service::Service;
 
 /// What a compressed byte weighs against a plain one, when it is asked whether work is done aside.
 const COMPRESSED_WEIGHT: usize = 16;
@@ -44,8 +45,10 @@ pub async fn collect(
 ) -> Result<Response, Problem> {
     let (format, encoding, key) = (Format::of(&headers)?, Encoding::of(&headers)?, idempotency::key(&headers)?);
     let bytes_max = collector.service.config.collect.body_bytes_max();
+    let Service { guard, writer, .. } = &*collector.service;
+    let room = |bytes| writer.spares().text(bytes);
     let (body, memory) =
-        read_body(body, &headers, bytes_max, || body::too_large(bytes_max), &collector.service.guard.bodies).await?;
+        read_body(body, &headers, bytes_max, || body::too_large(bytes_max), &guard.bodies, room).await?;
     let request = Request { format, encoding, key, body, memory, principal, quota };
     let answer = match request.key {
         None => take(collector, request).await,

@@ -99,7 +99,7 @@ impl Collector {
         if format == Format::Lines {
             check_lines(&text, self.events_max)?;
         }
-        let mut decoded = Decoded::default();
+        let mut decoded = self.service.writer.spares().decoded(text.len());
         self.decoders.with(&directory.campaigns, |worker| {
             match format {
                 Format::Array => worker

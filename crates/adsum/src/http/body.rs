@@ -106,21 +106,22 @@ pub fn only_header<'h>(headers: &'h HeaderMap, name: &HeaderName) -> Option<Opti
     first.map_or(Some(None), |value| value.to_str().ok().map(Some))
 }
 
-/// Reads a body of at most `bytes_max` bytes into memory of the budget; what is longer is answered `too_large`. How long
-/// that may take is the server's to limit.
+/// Reads a body of at most `bytes_max` bytes into memory of the budget, which `room` makes for so many bytes; what is
+/// longer is answered `too_large`. How long that may take is the server's to limit.
 pub async fn read_body(
     mut body: Body,
     headers: &HeaderMap,
     bytes_max: usize,
     too_large: impl Fn() -> Problem,
     budget: &BodyBudget,
+    room: impl FnOnce(usize) -> Vec<u8>,
 ) -> Result<(Vec<u8>, BodyPermit), Problem> {
     let declared = only_header(headers, &header::CONTENT_LENGTH).flatten().and_then(|text| text.parse::<usize>().ok());
     if declared.is_some_and(|bytes| bytes > bytes_max) {
         return Err(too_large());
     }
     let permit = budget.acquire(declared.unwrap_or(bytes_max) as u64)?;
-    let mut read = Vec::with_capacity(declared.unwrap_or_default());
+    let mut read = room(declared.unwrap_or_default());
     while let Some(frame) = body.frame().await {
         let frame = frame.map_err(|_| {
             Problem::bad_request("invalid_body", "the body broke off or is framed wrongly; nothing of it was taken")

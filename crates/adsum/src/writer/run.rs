@@ -21,7 +21,7 @@ use anyhow::{Result, anyhow};
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender};
 use tokio::sync::oneshot;
 
-use super::{Durable, Message, Receipt, Refusal, Waiting, Work};
+use super::{Durable, Message, Receipt, Refusal, Spares, Waiting, Work};
 use crate::clock::{DoubtChange, IntakeClock, Moment};
 
 /// A frame is closed when the records in it take so many bytes.
@@ -48,6 +48,8 @@ pub struct WriterParts<L> {
     /// What waits.
     pub(crate) work: Receiver<Message>,
     pub(crate) waiting: Arc<Waiting>,
+    /// Where the memory of written records goes.
+    pub spares: Arc<Spares>,
     /// Where durable frames go.
     pub frames: Sender<Durable>,
 }
@@ -55,7 +57,7 @@ pub struct WriterParts<L> {
 /// Appends until it is told to stop, then closes the log. An error is the end of the process: a log that failed
 /// takes nothing any more.
 pub fn run<L: EventLog>(parts: WriterParts<L>) -> Result<()> {
-    let WriterParts { log, mut limits, catalog, secret, clock, metadata, work, waiting, frames } = parts;
+    let WriterParts { log, mut limits, catalog, secret, clock, metadata, work, waiting, spares, frames } = parts;
     // What they have seen so far is in the log, whatever becomes of the first frame.
     limits.settle();
     let projector = Projector::new(catalog.clone(), secret);
@@ -67,6 +69,7 @@ pub fn run<L: EventLog>(parts: WriterParts<L>) -> Result<()> {
         projector,
         clock,
         waiting,
+        spares,
         frames,
         metadata,
         ticked_at: now,
@@ -113,6 +116,7 @@ struct Thread<L> {
     projector: Projector,
     clock: Arc<IntakeClock>,
     waiting: Arc<Waiting>,
+    spares: Arc<Spares>,
     frames: Sender<Durable>,
     /// The revision that the last records were resolved under.
     metadata: MetadataRevision,
@@ -302,7 +306,11 @@ impl<L: EventLog> Thread<L> {
             self.ticked_at = Moment::now();
         }
         let meta = FrameMeta { seq: appended.seq, appended_at: at, base: appended.base };
-        let batches = parts.into_iter().map(|p| p.rows).collect();
+        let rows = |part: Decoded| {
+            self.spares.written(part.batch);
+            part.rows
+        };
+        let batches = parts.into_iter().map(rows).collect();
         // The fold is behind: whoever queues work finds the queue full then. Without a fold the process is ending.
         let _ = self.frames.send(Durable { meta, batches });
         metrics::gauge!("adsum_fold_queue_depth").set(self.frames.len() as u32);
