@@ -1,10 +1,14 @@
-//! A file in pieces of whole lines, each read with one call.
+//! A file in pieces of whole lines, each read with one call, and the threads that share them.
 //!
 //! Invariant: a line belongs to the piece in which it starts, so every line is in exactly one. Not here: what a line is
 //! worth.
 
 use std::fs::File;
 use std::os::unix::fs::FileExt;
+use std::path::Path;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use anyhow::{Context, anyhow};
 
 const PIECE_BYTES: u64 = 2 << 20;
 /// Read beyond a piece for the end of its last line; doubled while that is not enough.
@@ -50,6 +54,41 @@ impl<'a> Pieces<'a> {
             }
         }
     }
+}
+
+/// Lets `threads` threads take the pieces of a file until there are none left. Each begins with what `begin` gives and
+/// hands it, with one piece at a time, to `take`; what they end with comes back.
+pub fn on_threads<W: Send>(
+    path: &Path,
+    threads: usize,
+    begin: impl Fn() -> W + Sync,
+    take: impl Fn(&mut W, &[u8]) -> anyhow::Result<()> + Sync,
+) -> anyhow::Result<Vec<W>> {
+    let file = File::open(path).with_context(|| format!("cannot open {}", path.display()))?;
+    let pieces = Pieces::new(&file)?;
+    let next = AtomicU64::new(0);
+    let work = || -> anyhow::Result<W> {
+        let (mut worker, mut bytes) = (begin(), Vec::new());
+        while let Some(lines) = pieces.read(next.fetch_add(1, Ordering::Relaxed), &mut bytes)? {
+            take(&mut worker, lines)?;
+        }
+        Ok(worker)
+    };
+    std::thread::scope(|scope| {
+        let workers: Vec<_> = (0..threads.max(1)).map(|_| scope.spawn(work)).collect();
+        workers.into_iter().map(|w| w.join().unwrap_or_else(|_| Err(anyhow!("a worker panicked")))).collect()
+    })
+}
+
+/// The lines of a piece that are not blank.
+pub fn lines(piece: &[u8]) -> impl Iterator<Item = &[u8]> {
+    let mut start = 0;
+    let all = memchr::memchr_iter(b'\n', piece).chain([piece.len()]).map(move |end| {
+        let line = &piece[start..end];
+        start = end + 1;
+        line
+    });
+    all.filter(|line| !line.trim_ascii().is_empty())
 }
 
 #[cfg(test)]

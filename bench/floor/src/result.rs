@@ -65,9 +65,7 @@ fn write_minutes(
 }
 
 fn render((minute, rows): &Minute, texts: &[Vec<String>; 4], out: &mut Vec<u8>) {
-    let (days, of_day) = (i64::from(minute / 1_440), minute % 1_440);
-    let (year, month, day) = civil(days);
-    let start = format!("{year:04}-{month:02}-{day:02}T{:02}:{:02}:00Z", of_day / 60, of_day % 60);
+    let start = moment(i64::from(minute / 1_440), u64::from(minute % 1_440) * 60);
     for (cell, sums) in rows {
         out.extend_from_slice(start.as_bytes());
         let numbers = [(cell >> 64) as u32, (cell >> 32) as u32, (cell >> 16) as u32 & 0xFFFF, *cell as u32 & 0xFFFF];
@@ -96,6 +94,12 @@ fn push_number(value: u64, out: &mut Vec<u8>) {
         }
     }
     out.extend_from_slice(&digits[at..]);
+}
+
+/// A moment as reports write it: days since 1970 and seconds of that day.
+pub fn moment(days: i64, of_day: u64) -> String {
+    let (year, month, day) = civil(days);
+    format!("{year:04}-{month:02}-{day:02}T{:02}:{:02}:{:02}Z", of_day / 3_600, of_day / 60 % 60, of_day % 60)
 }
 
 /// Year, month and day of a count of days since 1970 (Hinnant, chrono-compatible low-level date algorithms).

@@ -1,30 +1,33 @@
 //! What makes two events the same: the dedupe key, and the content that tells a duplicate from a conflict.
 //!
 //! **Dedupe key**: SipHash-1-3 with 128 bits of output under the secret of the data directory, over the rule's scope
-//! (8 bytes, little endian) and for each part a letter (as below) and its value: text and canonical JSON as their
-//! length (4 bytes, little endian) and bytes, anything else as 8 bytes, little endian. The first half of the output is
-//! the low half of the key. The scope is SipHash-1-3 with 64 bits under the same secret over `s` or `g`, the source's
-//! or group's name, and a zero byte and the name of each part. A time bucket of n seconds is a last part: its name
+//! (8 bytes, little endian) and for each part its value and behind it a letter: `U` behind the 16 bytes of a canonical
+//! lower-case UUID; `T` behind other text and `J` behind canonical JSON, which are their bytes and then their length (4
+//! bytes, little endian); `P`, `M` and `I` (as below) behind 8 bytes, little endian. The first half of the output is the
+//! low half of the key. The scope is SipHash-1-3 with 64 bits under the same secret over `s` or `g`, the source's or
+//! group's name, and a zero byte and the name of each part. A time bucket of n seconds is a last part: its name
 //! `occurredAt/n`, its letter `I`, its value the bucket's number since 1970, rounded down.
 //!
-//! **Content hash v1**: XXH3-64 of two little-endian words a content field, in byte order of the fields' names:
-//! XXH3-64 of the name and a letter, and the value's word. Letters and words: `T` text, XXH3-64 of its UTF-8 bytes;
-//! `P` an integer >= 0, itself; `M` a negative integer in two's complement; `I` a moment in microseconds; `J` other
-//! JSON, XXH3-64 of its canonical text (no white space, keys in byte order, numbers as written, and in strings only
-//! the quote, the backslash and the characters below U+0020 escaped, the latter as `\u00xx` in lower case). `consent`,
-//! `propensity` and `attributes` are always `J`. A field that the catalog does not know enters the same way, so that
-//! making it a dimension changes no hash.
+//! **Content hash v1**: XXH3-64 of the sum, modulo 2^64 (8 bytes, little endian), of a term for each content field: the
+//! word of its value xor XXH3-64 of its name and a letter, times XXH3-64 of its name with the lowest bit set; of the
+//! product's 128 bits both halves xored. Letters and words: `T` text, of a canonical lower-case UUID XXH3-64 with the
+//! seed 1 of its 16 bytes, of other text XXH3-64 of its UTF-8 bytes; `P` an integer >= 0, itself; `M` a negative integer
+//! in two's complement; `I` a moment in microseconds; `J` other JSON, XXH3-64 of the one term (8 bytes, little endian)
+//! that it makes under an empty name: there `T` is as above, `O` an object, XXH3-64 of the sum of its members' terms, `A`
+//! an array, in the same way of its elements, each under its place from 0 on in decimal, and `J` anything else, XXH3-64
+//! of it as written. `consent`, `propensity` and `attributes` are always `J`. A field that the catalog does not know
+//! enters the same way, so that making it a dimension changes no hash.
 //! Invariant: both are computable from the stored record, and never from a dictionary's ids.
 
 use std::hash::Hasher;
 
 use siphasher::sip::SipHasher13;
-use siphasher::sip128::SipHasher13 as SipHasher13_128;
-use xxhash_rust::xxh3::xxh3_64;
+use xxhash_rust::xxh3::{xxh3_64, xxh3_64_with_seed};
 
 use crate::catalog::{CatalogError, DedupeSpec, EventTypeDef, EventTypeIx, FieldDef, FieldIx};
 use crate::id::{ContentHash, DedupeKey};
 use crate::time::EventTime;
+use crate::wire::parse_uuid;
 
 /// The secret of a data directory: 16 random bytes, made once, never rotated.
 #[derive(Clone, Copy)]
@@ -42,11 +45,13 @@ impl Secret {
     }
 }
 
-/// A value as hashes see it.
+/// A value as part of a dedupe key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum HashValue<'a> {
-    /// Text.
+pub enum KeyPart<'a> {
+    /// Text, a UUID's too.
     Text(&'a [u8]),
+    /// A canonical UUID.
+    Uuid(&'a [u8; 16]),
     /// An integer from 0.
     Uint(u64),
     /// A negative integer.
@@ -57,89 +62,225 @@ pub enum HashValue<'a> {
     Json(&'a [u8]),
 }
 
-impl HashValue<'_> {
-    /// The letter of its form.
-    pub fn letter(&self) -> u8 {
-        match self {
-            Self::Text(_) => b'T',
-            Self::Uint(_) => b'P',
-            Self::Int(_) => b'M',
-            Self::Time(_) => b'I',
-            Self::Json(_) => b'J',
-        }
-    }
+/// The forms of values that content hashes tell apart.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Letter {
+    /// `T`
+    Text,
+    /// `P`
+    Uint,
+    /// `M`
+    Int,
+    /// `I`
+    Time,
+    /// `J`
+    Json,
+    /// `O`
+    Object,
+    /// `A`
+    Array,
+}
 
-    /// Its word in a content hash.
-    pub fn word(&self) -> u64 {
-        match self {
-            Self::Text(bytes) | Self::Json(bytes) => xxh3_64(bytes),
-            Self::Uint(value) => *value,
-            Self::Int(value) | Self::Time(value) => *value as u64,
-        }
+impl Letter {
+    const ALL: [Self; 7] = [Self::Text, Self::Uint, Self::Int, Self::Time, Self::Json, Self::Object, Self::Array];
+
+    fn byte(self) -> u8 {
+        b"TPMIJOA"[self as usize]
     }
 }
 
-/// The first word of a field in a content hash.
-pub fn name_word(name: &str, letter: u8) -> u64 {
-    let mut bytes = Vec::with_capacity(name.len() + 1);
-    bytes.extend_from_slice(name.as_bytes());
-    bytes.push(letter);
-    xxh3_64(&bytes)
+/// What tells the word of a UUID from that of a text of its 16 bytes.
+const UUID_SEED: u64 = 1;
+
+/// The word of a canonical UUID.
+#[inline(always)]
+pub fn uuid_word(uuid: &[u8; 16]) -> u64 {
+    xxh3_64_with_seed(uuid, UUID_SEED)
 }
 
-/// Collects a content hash; fields come in byte order of their names.
-#[derive(Default)]
-pub struct ContentHasher {
-    /// The words so far, and room behind them.
-    words: Vec<u8>,
-    len: usize,
+/// The word of a text, which may be a canonical UUID.
+pub fn text_word(text: &[u8]) -> u64 {
+    match canonical_uuid(text) {
+        Some(uuid) => uuid_word(&uuid),
+        None => xxh3_64(text),
+    }
 }
 
-impl ContentHasher {
-    /// Begins anew.
-    pub fn clear(&mut self) {
-        self.len = 0;
+fn canonical_uuid(text: &[u8]) -> Option<[u8; 16]> {
+    parse_uuid(text.try_into().ok()?)
+}
+
+/// How the values of one field enter content hashes.
+#[derive(Clone, Copy, Debug)]
+pub struct ContentName {
+    /// By letter.
+    words: [u64; Letter::ALL.len()],
+    factor: u64,
+}
+
+impl ContentName {
+    /// Of a content field.
+    pub fn of(name: &str) -> Self {
+        let terms = Letter::ALL.map(|letter| ContentTerm::of(name.as_bytes(), letter));
+        Self { words: terms.map(|term| term.word), factor: terms[0].factor }
     }
 
-    /// Adds a field.
+    /// Of a field that is no content: each of its terms is 0.
+    pub fn none() -> Self {
+        Self { words: [0; Letter::ALL.len()], factor: 0 }
+    }
+
+    /// With values of one form.
     #[inline(always)]
-    pub fn add(&mut self, name_word: u64, value_word: u64) {
-        if self.words.len() < self.len + 16 {
-            self.grow();
-        }
-        let place = &mut self.words[self.len..self.len + 16];
-        place[..8].copy_from_slice(&name_word.to_le_bytes());
-        place[8..].copy_from_slice(&value_word.to_le_bytes());
-        self.len += 16;
+    pub fn with(&self, letter: Letter) -> ContentTerm {
+        ContentTerm { word: self.words[letter as usize], factor: self.factor }
+    }
+}
+
+/// How the values of one field and form enter content hashes.
+#[derive(Clone, Copy, Debug)]
+pub struct ContentTerm {
+    word: u64,
+    factor: u64,
+}
+
+/// The longest name that is hashed without being copied to new memory, in bytes.
+const NAME_BYTES: usize = 63;
+
+impl ContentTerm {
+    /// Of a content field, or a member that could be one.
+    pub fn of(name: &[u8], letter: Letter) -> Self {
+        let mut room = [0; NAME_BYTES + 1];
+        let word = match room.get_mut(..=name.len()) {
+            Some(room) => {
+                room[..name.len()].copy_from_slice(name);
+                room[name.len()] = letter.byte();
+                xxh3_64(room)
+            }
+            None => xxh3_64(&[name, &[letter.byte()]].concat()),
+        };
+        Self { word, factor: xxh3_64(name) | 1 }
+    }
+}
+
+/// Collects a content hash, in any order of the fields.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct ContentSum(u64);
+
+impl ContentSum {
+    /// Adds the word of a field's value.
+    #[inline(always)]
+    pub fn add(&mut self, term: ContentTerm, word: u64) {
+        let product = u128::from(word ^ term.word) * u128::from(term.factor);
+        self.0 = self.0.wrapping_add(product as u64 ^ (product >> 64) as u64);
     }
 
-    #[cold]
-    fn grow(&mut self) {
-        self.words.resize((self.len + 16) * 2, 0);
+    /// What was added as a word.
+    #[inline(always)]
+    pub fn word(self) -> u64 {
+        xxh3_64(&self.0.to_le_bytes())
     }
 
     /// The hash of what was added.
-    pub fn finish(&self) -> ContentHash {
-        ContentHash::new(xxh3_64(&self.words[..self.len]))
+    #[inline(always)]
+    pub fn finish(self) -> ContentHash {
+        ContentHash::new(self.word())
     }
 }
 
-/// Builds the bytes of one dedupe key.
+/// SipHash-1-3 with 128 bits of output, by its authors' description (<https://www.aumasson.jp/siphash/siphash.pdf>), over
+/// whole words and then some bytes. Held at a moment, so that what keys begin with is not hashed again for each.
+#[derive(Clone, Copy)]
+struct Sip {
+    v: [u64; 4],
+    words: u64,
+}
+
+impl Sip {
+    fn new(secret: Secret) -> Self {
+        let (k0, k1) = halves(&secret.0);
+        let v = [
+            k0 ^ 0x736f_6d65_7073_6575,
+            k1 ^ 0x646f_7261_6e64_6f6d ^ 0xEE,
+            k0 ^ 0x6c79_6765_6e65_7261,
+            k1 ^ 0x7465_6462_7974_6573,
+        ];
+        Self { v, words: 0 }
+    }
+
+    #[inline(always)]
+    fn round(&mut self) {
+        let [v0, v1, v2, v3] = &mut self.v;
+        *v0 = v0.wrapping_add(*v1);
+        *v2 = v2.wrapping_add(*v3);
+        *v1 = v1.rotate_left(13) ^ *v0;
+        *v3 = v3.rotate_left(16) ^ *v2;
+        *v0 = v0.rotate_left(32);
+        *v2 = v2.wrapping_add(*v1);
+        *v0 = v0.wrapping_add(*v3);
+        *v1 = v1.rotate_left(17) ^ *v2;
+        *v3 = v3.rotate_left(21) ^ *v0;
+        *v2 = v2.rotate_left(32);
+    }
+
+    #[inline(always)]
+    fn word(&mut self, word: u64) {
+        self.v[3] ^= word;
+        self.round();
+        self.v[0] ^= word;
+        self.words += 1;
+    }
+
+    /// The hash of the words so far and of these fewer than 8 bytes, the first lowest.
+    #[inline(always)]
+    fn finish(mut self, rest: u64, rest_len: u64) -> u128 {
+        self.word(rest | (self.words * 8 + rest_len) << 56);
+        self.v[2] ^= 0xEE;
+        let mut half = |mark: u64| {
+            self.v[1] ^= mark;
+            (0..3).for_each(|_| self.round());
+            self.v.iter().fold(0, |all, v| all ^ v)
+        };
+        let low = half(0);
+        u128::from(low) | u128::from(half(0xDD)) << 64
+    }
+}
+
+#[inline(always)]
+fn halves(bytes: &[u8; 16]) -> (u64, u64) {
+    let all = u128::from_le_bytes(*bytes);
+    (all as u64, (all >> 64) as u64)
+}
+
+/// A scope, hashed: what keys under one rule begin with.
+#[derive(Clone, Copy)]
+pub struct KeyScope {
+    value: u64,
+    begun: Sip,
+}
+
+impl KeyScope {
+    /// The number.
+    pub fn value(&self) -> u64 {
+        self.value
+    }
+}
+
+/// Builds dedupe keys.
 pub struct KeyHasher {
     secret: Secret,
-    /// Under the secret, with nothing written.
-    hasher: SipHasher13_128,
+    /// The parts of one key.
     bytes: Vec<u8>,
 }
 
 impl KeyHasher {
     /// Under a data directory's secret.
     pub fn new(secret: Secret) -> Self {
-        Self { secret, hasher: SipHasher13_128::new_with_key(&secret.0), bytes: Vec::with_capacity(128) }
+        Self { secret, bytes: Vec::with_capacity(128) }
     }
 
     /// The scope of a rule for a source: the same for sources of one group and rules with the same parts.
-    pub fn scope(&self, rule: &DedupeRule, source: &str) -> u64 {
+    pub fn scope(&self, rule: &DedupeRule, source: &str) -> KeyScope {
         let mut hasher = SipHasher13::new_with_key(&self.secret.0);
         match &rule.group {
             Some(group) => {
@@ -155,30 +296,62 @@ impl KeyHasher {
             hasher.write(b"\0");
             hasher.write(name.as_bytes());
         }
-        hasher.finish()
+        let value = hasher.finish();
+        let mut begun = Sip::new(self.secret);
+        begun.word(value);
+        KeyScope { value, begun }
     }
 
-    /// Begins a key within a scope.
-    pub fn begin(&mut self, scope: u64) {
+    /// The key whose one part is a canonical UUID.
+    #[inline]
+    pub fn of_uuid(scope: &KeyScope, uuid: &[u8; 16]) -> DedupeKey {
+        let (mut sip, (low, high)) = (scope.begun, halves(uuid));
+        sip.word(low);
+        sip.word(high);
+        DedupeKey::new(sip.finish(u64::from(b'U'), 1))
+    }
+
+    /// Begins a key.
+    pub fn begin(&mut self) {
         self.bytes.clear();
-        self.bytes.extend_from_slice(&scope.to_le_bytes());
     }
 
     /// Adds a part.
-    pub fn part(&mut self, value: HashValue<'_>) {
-        self.bytes.push(value.letter());
-        match value {
-            HashValue::Text(bytes) | HashValue::Json(bytes) => {
-                self.bytes.extend_from_slice(&(bytes.len() as u32).to_le_bytes());
-                self.bytes.extend_from_slice(bytes);
+    pub fn part(&mut self, part: KeyPart<'_>) {
+        let bytes = &mut self.bytes;
+        let mut with_length = |text: &[u8], letter| {
+            bytes.extend_from_slice(text);
+            bytes.extend_from_slice(&(text.len() as u32).to_le_bytes());
+            bytes.push(letter);
+        };
+        let (word, letter) = match part {
+            KeyPart::Text(text) => match canonical_uuid(text) {
+                Some(uuid) => return self.part(KeyPart::Uuid(&uuid)),
+                None => return with_length(text, b'T'),
+            },
+            KeyPart::Json(text) => return with_length(text, b'J'),
+            KeyPart::Uuid(uuid) => {
+                bytes.extend_from_slice(uuid);
+                bytes.push(b'U');
+                return;
             }
-            _ => self.bytes.extend_from_slice(&value.word().to_le_bytes()),
-        }
+            KeyPart::Uint(value) => (value, b'P'),
+            KeyPart::Int(value) => (value as u64, b'M'),
+            KeyPart::Time(value) => (value as u64, b'I'),
+        };
+        bytes.extend_from_slice(&word.to_le_bytes());
+        bytes.push(letter);
     }
 
     /// The key of what was added.
-    pub fn finish(&self) -> DedupeKey {
-        DedupeKey::new(self.hasher.hash(&self.bytes).as_u128())
+    pub fn finish(&self, scope: &KeyScope) -> DedupeKey {
+        let mut sip = scope.begun;
+        let (words, rest) = self.bytes.as_chunks::<8>();
+        for word in words {
+            sip.word(u64::from_le_bytes(*word));
+        }
+        let rest_word = rest.iter().rev().fold(0, |word, b| word << 8 | u64::from(*b));
+        DedupeKey::new(sip.finish(rest_word, rest.len() as u64))
     }
 }
 

@@ -1,11 +1,15 @@
 //! Short texts, found by comparing them as one number instead of byte by byte.
 //!
-//! Most values and names that a line holds have 1 to 16 bytes. Invariant: two [`Short`]s are equal exactly when their
-//! texts are. Not here: what a text stands for; a table keeps a plain number for each.
+//! Most values and names that a line holds have 1 to 16 bytes, or are UUIDs, which are 16 bytes too. Invariant: two
+//! [`Short`]s are equal exactly when their texts are. Not here: what a text stands for; a table keeps plain numbers.
 
 use crate::prefetch::fetch;
+use crate::wire::parse_uuid;
 
-/// Text of 1 to 16 bytes, the first byte lowest.
+/// The length of a UUID's text in bytes.
+pub(crate) const UUID_TEXT_BYTES: usize = 36;
+
+/// Text of 1 to 16 bytes, or a canonical UUID, the first byte lowest.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Short {
     value: u128,
@@ -39,6 +43,14 @@ impl Short {
         Some(Self { value, len: len as u32 })
     }
 
+    /// Any text, unless it is empty, or longer and no UUID.
+    pub fn of_text(text: &[u8]) -> Option<Self> {
+        match text.try_into().ok().and_then(parse_uuid) {
+            Some(uuid) => Some(Self::of_uuid(uuid)),
+            None => Self::of(text, 0, text.len()),
+        }
+    }
+
     /// The first `len` of 16 bytes; none of none.
     #[inline(always)]
     pub fn of_load(bytes: &[u8; 16], len: usize) -> Option<Self> {
@@ -48,14 +60,21 @@ impl Short {
         Some(Self { value: u128::from_le_bytes(*bytes) & MASKS.get(len)?, len: len as u32 })
     }
 
-    /// Its length in bytes.
+    /// The text of a UUID: no other has its length.
+    #[inline(always)]
+    pub fn of_uuid(uuid: [u8; 16]) -> Self {
+        Self { value: u128::from_le_bytes(uuid), len: UUID_TEXT_BYTES as u32 }
+    }
+
+    /// The text's length in bytes.
     #[inline(always)]
     pub fn len(self) -> usize {
         self.len as usize
     }
 
+    /// Its place in tables.
     #[inline(always)]
-    fn hash(self) -> u64 {
+    pub fn hash(self) -> u64 {
         // Both halves of a full product: every bit of the value reaches every bit of the place.
         let low = self.value as u64 ^ 0x9E37_79B9_7F4A_7C15;
         let high = (self.value >> 64) as u64 ^ 0xC2B2_AE3D_27D4_EB4F ^ u64::from(self.len);
@@ -64,19 +83,21 @@ impl Short {
     }
 }
 
-/// A number for each of many short texts: open addressing, at most half full.
+/// A number and a word for each of many short texts: open addressing, at most half full.
 pub(crate) struct ShortTable {
     /// A power of two of them.
     entries: Vec<Entry>,
     len: usize,
 }
 
-/// A text and its number, side by side in half a cache line. A length of 0 marks an empty place.
+/// A text and what is kept for it, in half a cache line. A length of 0 marks an empty place.
 #[derive(Clone, Copy, Default)]
+#[repr(align(32))]
 struct Entry {
     value: u128,
     len: u32,
     number: u32,
+    word: u64,
 }
 
 impl Entry {
@@ -91,15 +112,15 @@ impl ShortTable {
         Self { entries: vec![Entry::default(); capacity * 2], len: 0 }
     }
 
-    /// The number kept for a text.
+    /// The number and the word kept for a text of this hash.
     #[inline(always)]
-    pub fn get(&self, text: Short) -> Option<u32> {
-        let mask = self.entries.len() - 1;
-        let mut place = text.hash() as usize & mask;
+    pub fn get(&self, text: Short, hash: u64) -> Option<(u32, u64)> {
+        let mask = self.entries.len().wrapping_sub(1);
+        let mut place = hash as usize & mask;
         loop {
-            let found = &self.entries[place];
+            let found = self.entries.get(place)?;
             if found.value == text.value && found.len == text.len {
-                return Some(found.number);
+                return Some((found.number, found.word));
             }
             if found.len == 0 {
                 return None;
@@ -108,14 +129,16 @@ impl ShortTable {
         }
     }
 
-    /// Asks the processor for the place of a text that is looked up soon.
+    /// Asks the processor for the place of a text of this hash that is looked up soon.
     #[inline(always)]
-    pub fn prefetch(&self, text: Short) {
-        fetch(&self.entries[text.hash() as usize & (self.entries.len() - 1)]);
+    pub fn prefetch(&self, hash: u64) {
+        if let Some(place) = self.entries.get(hash as usize & self.entries.len().wrapping_sub(1)) {
+            fetch(place);
+        }
     }
 
-    /// Keeps a number for a text that the table does not have.
-    pub fn insert(&mut self, text: Short, number: u32) {
+    /// Keeps a number and a word for a text that the table does not have.
+    pub fn insert(&mut self, text: Short, number: u32, word: u64) {
         if self.len * 2 >= self.entries.len() {
             let grown = vec![Entry::default(); self.entries.len() * 2];
             let old = std::mem::replace(&mut self.entries, grown);
@@ -123,7 +146,7 @@ impl ShortTable {
                 self.place(entry);
             }
         }
-        self.place(Entry { value: text.value, len: text.len, number });
+        self.place(Entry { value: text.value, len: text.len, number, word });
         self.len += 1;
     }
 
@@ -154,10 +177,14 @@ mod tests {
                     continue;
                 };
                 assert_eq!(Short::of(bytes, 0, bytes.len()), Some(text), "the surroundings do not matter");
-                assert_eq!(table.get(text), kept.get(bytes).copied(), "{bytes:?}");
+                assert_eq!(
+                    table.get(text, text.hash()),
+                    kept.get(bytes).map(|n: &u32| (*n, u64::from(*n) << 40)),
+                    "{bytes:?}"
+                );
                 if !kept.contains_key(bytes) {
                     let number = kept.len() as u32;
-                    table.insert(text, number);
+                    table.insert(text, number, u64::from(number) << 40);
                     kept.insert(bytes.to_vec(), number);
                 }
             }

@@ -8,6 +8,7 @@ use std::sync::{PoisonError, RwLock};
 use hashbrown::HashTable;
 use xxhash_rust::xxh3::xxh3_64;
 
+use crate::hash::text_word;
 use crate::short::{Short, ShortTable};
 
 /// A string's number in a [`Symbols`] table. 0 is null.
@@ -147,13 +148,14 @@ impl SymbolNames<'_> {
 
 /// A thread's own view of a [`Symbols`] table: look-ups without a lock, and each symbol's content word.
 ///
-/// Values of up to 16 bytes are found by comparing them as one number.
+/// Values of up to 16 bytes, and UUIDs, are found by comparing them as one number.
 pub struct SymbolCache {
     symbols: std::sync::Arc<Symbols>,
+    /// With their content words, so that one look at memory gives both.
     short: ShortTable,
-    /// What is longer than 16 bytes, and the empty text.
+    /// What is longer, and the empty text.
     long: hashbrown::HashMap<Box<[u8]>, Symbol>,
-    /// XXH3-64 of each symbol's bytes, by symbol.
+    /// The content word of each symbol's text, by symbol.
     words: Vec<u64>,
 }
 
@@ -164,42 +166,35 @@ impl SymbolCache {
     }
 
     /// The symbol of `text[start..end]`.
-    #[inline(always)]
     pub fn intern(&mut self, text: &[u8], start: usize, end: usize) -> Symbol {
-        match Short::of(text, start, end) {
-            Some(short) => self.intern_short(short, text, start),
-            None => self.intern_long(&text[start..end]),
+        let value = &text[start..end];
+        match Short::of_text(value) {
+            Some(short) => self.intern_short(short, short.hash(), text, start).0,
+            None => self.intern_long(value),
         }
     }
 
-    /// Asks the processor for the place of a short text that is looked up soon.
+    /// Asks the processor for the place of a short text of this hash that is looked up soon.
     #[inline(always)]
-    pub(crate) fn prefetch_short(&self, short: Short) {
-        self.short.prefetch(short);
+    pub(crate) fn prefetch_short(&self, hash: u64) {
+        self.short.prefetch(hash);
     }
 
-    /// Asks the processor for the content word of a symbol that is asked for soon.
+    /// The symbol of the short text of this hash that begins at `start`, and its content word.
     #[inline(always)]
-    pub(crate) fn prefetch_word(&self, symbol: Symbol) {
-        if let Some(word) = self.words.get(symbol.index()) {
-            crate::prefetch::fetch(word);
-        }
-    }
-
-    /// The symbol of the short text that begins at `start`.
-    #[inline(always)]
-    pub(crate) fn intern_short(&mut self, short: Short, text: &[u8], start: usize) -> Symbol {
-        match self.short.get(short) {
-            Some(number) => Symbol(number),
+    pub(crate) fn intern_short(&mut self, short: Short, hash: u64, text: &[u8], start: usize) -> (Symbol, u64) {
+        match self.short.get(short, hash) {
+            Some((number, word)) => (Symbol(number), word),
             None => self.intern_new(short, &text[start..start + short.len()]),
         }
     }
 
     #[cold]
-    fn intern_new(&mut self, short: Short, value: &[u8]) -> Symbol {
-        let symbol = self.symbols.intern(value);
-        self.short.insert(short, symbol.0);
-        symbol
+    #[inline(never)]
+    fn intern_new(&mut self, short: Short, value: &[u8]) -> (Symbol, u64) {
+        let (symbol, word) = (self.symbols.intern(value), text_word(value));
+        self.short.insert(short, symbol.0, word);
+        (symbol, word)
     }
 
     fn intern_long(&mut self, value: &[u8]) -> Symbol {
@@ -211,7 +206,7 @@ impl SymbolCache {
         symbol
     }
 
-    /// XXH3-64 of the symbol's bytes.
+    /// The content word of the symbol's text.
     #[inline(always)]
     pub fn word(&mut self, symbol: Symbol) -> u64 {
         match self.words.get(symbol.index()) {
@@ -225,7 +220,7 @@ impl SymbolCache {
         let words = &mut self.words;
         self.symbols.read(|names| {
             for i in words.len()..=symbol.index() {
-                words.push(xxh3_64(names.bytes(Symbol(i as u32))));
+                words.push(text_word(names.bytes(Symbol(i as u32))));
             }
         });
         self.words[symbol.index()]
@@ -260,6 +255,8 @@ mod tests {
         let text: Vec<u8> = (0..60_000_u32).flat_map(|i| format!("v{i}\0").into_bytes()).collect();
         let mut padded = text.clone();
         padded.extend_from_slice(b"exactly-16-bytes seventeen-bytes-x");
+        let uuid = padded.len();
+        padded.extend_from_slice(b"0f8fad5b-d9cb-469f-a165-70867728950e0F8fad5b-d9cb-469f-a165-70867728950e");
         let mut ranges: Vec<(usize, usize)> = Vec::new();
         let mut start = 0;
         for (i, b) in text.iter().enumerate() {
@@ -269,11 +266,12 @@ mod tests {
             }
         }
         ranges.extend([(start, start + 16), (start + 17, start + 34), (3, 3), (padded.len() - 1, padded.len())]);
+        ranges.extend([(uuid, uuid + 36), (uuid + 36, uuid + 72), (uuid + 1, uuid + 37)]);
         for _ in 0..2 {
             for &(a, b) in &ranges {
                 let symbol = cache.intern(&padded, a, b);
                 assert_eq!(symbol, symbols.intern(&padded[a..b]));
-                assert_eq!(cache.word(symbol), xxh3_64(&padded[a..b]));
+                assert_eq!(cache.word(symbol), text_word(&padded[a..b]));
             }
         }
     }

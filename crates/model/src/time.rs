@@ -129,60 +129,95 @@ fn digits(text: &[u8]) -> Option<i64> {
     Some(value)
 }
 
-/// Reads an RFC 3339 moment with its offset as microseconds since 1970 UTC. `T` and `Z` may be lower case; fractions
-/// may have any number of digits, those beyond six are cut.
-#[inline]
-pub fn parse_rfc3339(text: &[u8]) -> Result<i64, TimeError> {
-    match parse_usual(text) {
-        Some(micros) => Ok(micros),
-        None => parse_any(text),
-    }
-}
-
-/// The number that eight ASCII characters write, the first lowest, if all of them are digits.
+/// The two-digit numbers that eight ASCII characters write, one in 16 bits, the first lowest, if all are digits.
 #[inline(always)]
-fn eight_digits(text: u64) -> Option<u64> {
+fn digit_pairs(text: u64) -> Option<u64> {
     let x = text.wrapping_sub(0x3030_3030_3030_3030);
     // A byte below '0' borrows into bit 7 somewhere, one above '9' reaches it when six is added.
     if (x | x.wrapping_add(0x7676_7676_7676_7676)) & 0x8080_8080_8080_8080 != 0 {
         return None;
     }
-    let x = x.wrapping_mul(10).wrapping_add(x >> 8) & 0x00FF_00FF_00FF_00FF;
-    let x = x.wrapping_mul(100).wrapping_add(x >> 16) & 0x0000_FFFF_0000_FFFF;
-    Some(x.wrapping_mul(10_000).wrapping_add(x >> 32) & 0xFFFF_FFFF)
+    Some(x.wrapping_mul(10).wrapping_add(x >> 8) & 0x00FF_00FF_00FF_00FF)
 }
 
-/// The usual form, `2026-11-21T08:05:16.123Z` or without the fraction, in few steps; none for any other form and for
-/// what is wrong, which the slow way names.
-#[inline]
-pub(crate) fn parse_usual(text: &[u8]) -> Option<i64> {
-    // `2026-11-`, `21T08:05` and `:16.123Z`, or what a fraction of zeros would be.
-    let (front, rest) = text.split_first_chunk::<16>()?;
-    let tail = match rest {
-        [a, b, c, b'Z'] => [*a, *b, *c, b'.', b'0', b'0', b'0', b'Z'],
-        _ => *<&[u8; 8]>::try_from(rest).ok()?,
-    };
-    let front = u128::from_le_bytes(*front);
-    let (head, middle, tail) = (front as u64, (front >> 64) as u64, u64::from_le_bytes(tail));
-    let separators = (head & 0xFF00_00FF_0000_0000, middle & 0x0000_FF00_00FF_0000, tail & 0xFF00_0000_FF00_00FF);
-    let wanted = [*b"\0\0\0\0-\0\0-", *b"\0\0T\0\0:\0\0", *b":\0\0.\0\0\0Z"].map(u64::from_le_bytes);
-    if separators != (wanted[0], wanted[1], wanted[2]) {
-        return None;
-    }
-    let date = eight_digits((head & 0xFFFF_FFFF) | (head >> 40 & 0xFFFF) << 32 | middle << 48)? as i64;
-    let time = eight_digits(0x3030 | (middle >> 24 & 0xFFFF) << 16 | (middle >> 48) << 32 | (tail >> 8) << 48)? as i64;
-    let millis = eight_digits(0x30_3030_3030 | (tail >> 32 & 0xFF_FFFF) << 40)? as i64;
-    let (year, month, day) = (date / 10_000, date / 100 % 100, date % 100);
-    let (hour, minute, second) = (time / 10_000, time / 100 % 100, time % 100);
-    // Days from 29 on are left to the way that knows the length of months.
-    if year == 0 || !(1..=12).contains(&month) || !(1..=28).contains(&day) || hour > 23 || minute > 59 || second > 59 {
-        return None;
-    }
-    let seconds = days_from_civil(year, month, day) * 86_400 + hour * 3600 + minute * 60 + second;
-    Some(seconds * MICROS_PER_SECOND + millis * 1000)
+/// How many hours are remembered: those of two days in a row.
+const HOURS: usize = 64;
+/// The bytes of `2026-11-21T08:`.
+const HOUR_BYTES: usize = 14;
+
+/// Moments in the form that most senders write, `2026-11-21T08:05:16.123Z` or without the fraction. Most of them lie in
+/// an hour that was met before: its text is compared, not read.
+pub(crate) struct Hours([Hour; HOURS]);
+
+/// An hour's text, and its beginning in microseconds since 1970. No hour's text is all zeros.
+#[derive(Clone, Copy, Default)]
+struct Hour {
+    text: u128,
+    micros: i64,
 }
 
-fn parse_any(text: &[u8]) -> Result<i64, TimeError> {
+impl Default for Hours {
+    fn default() -> Self {
+        Self([Hour::default(); HOURS])
+    }
+}
+
+impl Hours {
+    /// Reads the first 20 or 24 bytes as microseconds since 1970 UTC; none where the form is another, and where it is
+    /// wrong.
+    #[inline(always)]
+    pub fn parse(&mut self, text: &[u8; 24], len: usize) -> Option<i64> {
+        let front = u128::from_le_bytes(*text.first_chunk()?);
+        let mut tail = u64::from_le_bytes(*text.last_chunk()?);
+        if len == 20 {
+            // `:16Z` is `:16.000Z`.
+            if tail >> 24 & 0xFF != u64::from(b'Z') {
+                return None;
+            }
+            tail = tail & 0xFF_FFFF | u64::from_le_bytes(*b"\0\0\0.000Z");
+        } else if len != 24 {
+            return None;
+        }
+        if tail & 0xFF00_0000_FF00_00FF != u64::from_le_bytes(*b":\0\0.\0\0\0Z") {
+            return None;
+        }
+        // `05`, `16`, `0123`.
+        let digits = (front >> 112) as u64 | (tail >> 8 & 0xFFFF) << 16 | 0x30 << 32 | (tail >> 32 & 0xFF_FFFF) << 40;
+        let pairs = digit_pairs(digits)? as i64;
+        let (minute, second) = (pairs & 0xFF, pairs >> 16 & 0xFF);
+        if minute > 59 || second > 59 {
+            return None;
+        }
+        let millis = (minute * 60 + second) * 1000 + (pairs >> 32 & 0xFF) * 100 + (pairs >> 48);
+        Some(self.begin(front & ((1 << (8 * HOUR_BYTES)) - 1))? + millis * 1000)
+    }
+
+    /// The beginning of an hour.
+    #[inline(always)]
+    fn begin(&mut self, text: u128) -> Option<i64> {
+        // The hour, and whether the day is even.
+        let after = (text >> 72) as usize;
+        let place = ((after & 1) * 32 + (after >> 16 & 3) * 10 + (after >> 24 & 0xF)) % HOURS;
+        match &self.0[place] {
+            hour if hour.text == text => Some(hour.micros),
+            _ => self.learn(place, text),
+        }
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn learn(&mut self, place: usize, text: u128) -> Option<i64> {
+        let mut whole = *b"2026-11-21T08:00:00Z";
+        whole[..HOUR_BYTES].copy_from_slice(&text.to_le_bytes()[..HOUR_BYTES]);
+        let micros = parse_rfc3339(&whole).ok()?;
+        self.0[place] = Hour { text, micros };
+        Some(micros)
+    }
+}
+
+/// Reads an RFC 3339 moment with its offset as microseconds since 1970 UTC. `T` and `Z` may be lower case; fractions
+/// may have any number of digits, those beyond six are cut.
+pub fn parse_rfc3339(text: &[u8]) -> Result<i64, TimeError> {
     let n = text.len();
     if n < 19 || text[4] != b'-' || text[7] != b'-' || (text[10] | 0x20) != b't' || text[13] != b':' || text[16] != b':'
     {
@@ -288,28 +323,59 @@ mod tests {
 
     #[test]
     fn the_usual_form_agrees_with_the_slow_way() {
-        for text in [
-            "2026-11-21T08:05:16.123Z",
-            "2026-11-21T08:05:16Z",
-            "2026-11-30T23:59:59.999Z",
-            "2026-02-28T00:00:00.000Z",
-            "2026-11-21T08:05:1:.123Z",
-            "2026-11-21T08:05:1/.123Z",
-            "2026-11-21T08:05:16.12:Z",
-            "2026-11-21T08:05:16.\u{00e9}1Z",
-            "2026-00-21T08:05:16.123Z",
-            "2026-11-00T08:05:16.123Z",
-            "2026-11-21T24:05:16.123Z",
-            "0000-11-21T08:05:16.123Z",
-            "0001-01-01T00:00:00.000Z",
-        ] {
-            assert_eq!(parse_rfc3339(text.as_bytes()), parse_any(text.as_bytes()), "{text}");
+        let check = |hours: &mut Hours, text: &str| {
+            let mut bytes = [0xFF; 24];
+            bytes[..text.len()].copy_from_slice(text.as_bytes());
+            assert_eq!(hours.parse(&bytes, text.len()), parse_rfc3339(text.as_bytes()).ok(), "{text}");
+        };
+        let mut hours = Hours::default();
+        // The second time each hour that there is is remembered.
+        for _ in 0..2 {
+            for text in [
+                "2026-11-21T08:05:16.123Z",
+                "2026-11-21T08:05:16Z",
+                "2026-11-21t08:05:16Z",
+                "2026-11-29T08:00:00.000Z",
+                "2026-11-30T23:59:59.999Z",
+                "2026-11-31T23:59:59.999Z",
+                "2026-12-31T23:59:59Z",
+                "2026-02-28T00:00:00.000Z",
+                "2026-02-29T00:00:00.000Z",
+                "2024-02-29T00:00:00.000Z",
+                "2026-11-21T08:05:1:.123Z",
+                "2026-11-21T08:05:1/.123Z",
+                "2026-11-21T08:05:16.12:Z",
+                "2026-11-21T08:05:16.\u{00e9}1Z",
+                "2026-11-21T08:05:60.123Z",
+                "2026-11-21T08:60:16.123Z",
+                "2026-11-21T08.05:16.123Z",
+                "2026-11-21T08:05.16.123Z",
+                "2026-11-21 08:05:16.123Z",
+                "2026-00-21T08:05:16.123Z",
+                "2026-11-00T08:05:16.123Z",
+                "2026-11-21T24:05:16.123Z",
+                "2026-11-21T:8:05:16.123Z",
+                "0000-11-21T08:05:16.123Z",
+                "0001-01-01T00:00:00.000Z",
+                "9999-12-31T23:59:59.999Z",
+            ] {
+                check(&mut hours, text);
+            }
+        }
+        for hour in 0..72 {
+            check(&mut hours, &format!("2026-11-{:02}T{:02}:05:16.123Z", 27 + hour / 24, hour % 24));
+        }
+        // Another form, though not wrong.
+        for text in ["2026-11-21T08:05:16.1230Z", "2026-11-21T08:05:16.12Z", "2026-11-21T08:05:16.123z"] {
+            let mut bytes = [0xFF; 24];
+            let shown = text.len().min(24);
+            bytes[..shown].copy_from_slice(&text.as_bytes()[..shown]);
+            assert_eq!(hours.parse(&bytes, text.len()), None, "{text}");
         }
         for b in 0..=255_u8 {
-            let got = eight_digits(u64::from_le_bytes([b'1', b'2', b, b'4', b'5', b'6', b'7', b'8']));
+            let got = digit_pairs(u64::from_le_bytes([b'1', b'2', b, b'4', b'5', b'6', b'7', b'8']));
             assert_eq!(got.is_some(), b.is_ascii_digit(), "{b}");
         }
-        assert_eq!(eight_digits(u64::from_le_bytes(*b"20261121")), Some(20_261_121));
     }
 
     #[test]

@@ -177,7 +177,8 @@ fn pages() -> Vec<PathBuf> {
         let paths = entries.map(|entry| entry.unwrap().path());
         paths.filter(|path| path.extension().is_some_and(|e| e == "md")).collect::<Vec<_>>()
     };
-    ["", "docs", "docs/adr", "docs/formats", "fixtures/sample", "bench/ads"].into_iter().flat_map(of).collect()
+    let places = ["", "docs", "docs/adr", "docs/formats", "fixtures/sample"];
+    places.into_iter().chain(["bench", "bench/ads", "bench/peers", "bench/ysb"]).flat_map(of).collect()
 }
 
 /// The pieces of code of a page: lines of blocks, and what stands between backticks.

@@ -8,6 +8,7 @@ use crate::record::{Form, RecordHead, RecordKind, Span};
 use crate::state::ImportFile;
 use crate::symbol::Symbol;
 use crate::time::ReceivedAt;
+use crate::wire::format_uuid;
 
 /// A record that is no event, as the engine sees it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -95,7 +96,7 @@ impl Projector {
     fn text(&self, view: View<'_>, spans: &[Span], field: FieldIx) -> String {
         let Some(span) = spans.iter().find(|s| s.field == field) else { return String::new() };
         match span.form {
-            Form::Uuid => view.with_uuid(span, |text| String::from_utf8_lossy(text).into_owned()),
+            Form::Uuid => String::from_utf8_lossy(&format_uuid(&view.uuids[span.start as usize])).into_owned(),
             Form::Symbol => self.cache.symbols().text(span.as_symbol()).unwrap_or_default(),
             _ => String::from_utf8_lossy(view.get(span.range())).into_owned(),
         }

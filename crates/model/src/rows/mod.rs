@@ -4,19 +4,24 @@
 //! log after a crash. Invariant: a row is a pure function of record, catalog and secret.
 
 mod control;
+mod slots;
 
-use std::borrow::Cow;
 use std::sync::Arc;
 
-use crate::catalog::{BillableType, Catalog, DimensionIx, DimensionSource, EventTypeIx, FieldDef, FieldIx, NullPolicy};
-use crate::hash::{ContentHasher, HashValue, KeyHasher, Secret, name_word};
+use crate::catalog::{
+    BillableType, Catalog, DimensionIx, DimensionSource, EventTypeIx, FieldIx, NullPolicy, WellKnown,
+};
+use crate::hash::{
+    ContentName, ContentSum, ContentTerm, KeyHasher, KeyPart, KeyScope, Letter, Secret, text_word, uuid_word,
+};
 use crate::id::{ContentHash, DedupeKey, Offset, Slot};
 use crate::record::{Form, OUT_OF_FLIGHT_BIT, RecordBatch, RecordHead, RecordKind, Span, Stream};
 use crate::symbol::{Symbol, SymbolCache};
 use crate::time::{EventTime, MICROS_PER_SECOND, ReceivedAt};
-use crate::wire::{attribute_text, canonical_json, format_uuid, json_word, members};
+use crate::wire::{attribute_text, canonical_json, free_word, json_word, members};
 
 pub use control::Control;
+pub(crate) use slots::{FIELDS_MAX, Slots, bit};
 
 /// Facts about a row that are yes or no.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -63,7 +68,7 @@ pub struct EventRow {
     pub price_micros: u64,
     /// Its value in micros; 0 without one.
     pub value_micros: u64,
-    /// XXH3-64 of its userId; 0 without one.
+    /// The content word of its userId; 0 without one.
     pub user: u64,
     /// Of a replay: the offset of the event that it takes up.
     pub target: Offset,
@@ -119,15 +124,6 @@ pub(crate) struct View<'a> {
 }
 
 impl<'a> View<'a> {
-    /// Lends the text of a UUID; a decoder's span says where it also stands in the arena.
-    #[inline]
-    fn with_uuid<R>(&self, span: &Span, take: impl FnOnce(&[u8]) -> R) -> R {
-        match (span.len as usize).checked_sub(1) {
-            Some(start) => take(self.get(start..start + 36)),
-            None => take(&format_uuid(&self.uuids[span.start as usize])),
-        }
-    }
-
     #[inline]
     pub fn get(&self, range: std::ops::Range<usize>) -> &'a [u8] {
         if range.start < self.text.len() || self.added.is_empty() {
@@ -141,73 +137,32 @@ impl<'a> View<'a> {
 /// A dedupe rule, made ready for one source and type.
 struct Plan {
     since: EventTime,
-    scope: u64,
+    scope: KeyScope,
     key: Vec<FieldIx>,
     key_bits: u128,
     time_bucket_seconds: i64,
     content: Option<Vec<FieldIx>>,
 }
 
-const LETTERS: [u8; 5] = *b"TPMIJ";
-
-/// What a field is to a row, beside content and a dimension.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Role {
-    None,
-    EventType,
-    OccurredAt,
-    Price,
-    Value,
-    Currency,
-    User,
-    Target,
-    Flags,
-    Attributes,
-    Extra,
-}
-
-/// What a projector asks of a field, in one cache line.
-#[repr(align(64))]
-struct FieldPlan {
-    /// The first word in a content hash, by letter.
-    name_words: [u64; LETTERS.len()],
-    /// The dimension that is taken from it, or a place that no dimension has.
-    dimension: usize,
-    role: Role,
-    content: bool,
-}
-
-fn field_plans(catalog: &Catalog) -> Vec<FieldPlan> {
-    let known = catalog.well_known();
-    let roles = [
-        (known.event_type, Role::EventType),
-        (known.occurred_at, Role::OccurredAt),
-        (known.price_micros, Role::Price),
-        (known.value_micros, Role::Value),
-        (known.currency, Role::Currency),
-        (known.user_id, Role::User),
-        (known.target, Role::Target),
-        (known.flags, Role::Flags),
-        (known.attributes, Role::Attributes),
-        (known.extra, Role::Extra),
-    ];
-    let plan = |(i, field): (usize, &FieldDef)| FieldPlan {
-        name_words: LETTERS.map(|letter| name_word(&field.name, letter)),
-        dimension: field.dimension.map_or(usize::MAX, DimensionIx::index),
-        role: roles.iter().find(|(known, _)| known.index() == i).map_or(Role::None, |(_, role)| *role),
-        content: field.content,
-    };
-    catalog.fields().iter().enumerate().map(plan).collect()
+/// What the values of one record come to, whatever order they are read in.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Words {
+    /// The content; without what is in `$extra`, unless it was added apart.
+    pub content: ContentSum,
+    /// The word of the userId.
+    pub user: u64,
 }
 
 /// Makes rows from records.
 pub struct Projector {
     catalog: Arc<Catalog>,
+    known: WellKnown,
     cache: SymbolCache,
     keys: KeyHasher,
-    content: ContentHasher,
-    /// By field.
-    fields: Vec<FieldPlan>,
+    /// By field, how it enters content hashes.
+    names: Vec<ContentName>,
+    /// The record that is read out of a batch.
+    slots: Slots,
     /// The rules of one source and event type.
     plans: Vec<Vec<Plan>>,
     /// Where they stand; few, so that looking through them beats hashing.
@@ -216,6 +171,8 @@ pub struct Projector {
     types: Vec<(Symbol, EventTypeIx)>,
     /// By dimension: what a missing value counts as.
     replacements: Vec<Symbol>,
+    /// The dimensions that are taken from fields.
+    from_fields: Vec<(FieldIx, DimensionIx)>,
     /// The dimension that is the campaign.
     campaign: Option<DimensionIx>,
 }
@@ -223,6 +180,7 @@ pub struct Projector {
 impl Projector {
     /// For a catalog, under a data directory's secret.
     pub fn new(catalog: Arc<Catalog>, secret: Secret) -> Self {
+        assert!(catalog.fields().len() <= FIELDS_MAX, "limits on dimensions keep to {FIELDS_MAX} fields");
         let symbols = catalog.symbols().clone();
         let types = (catalog.event_types().iter().enumerate())
             .map(|(i, t)| (symbols.intern(t.name.as_bytes()), EventTypeIx::new(i)))
@@ -233,16 +191,28 @@ impl Projector {
                 NullPolicy::Keep | NullPolicy::Reject => Symbol::NULL,
             })
             .collect();
+        let extra = catalog.well_known().extra;
+        let names = (catalog.fields().iter().enumerate())
+            .map(|(i, field)| match field.content && i != extra.index() {
+                true => ContentName::of(&field.name),
+                false => ContentName::none(),
+            })
+            .collect();
+        let from_fields = (catalog.fields().iter().enumerate())
+            .filter_map(|(i, field)| Some((FieldIx::new(i), field.dimension?)))
+            .collect();
         Self {
             cache: SymbolCache::new(symbols),
             keys: KeyHasher::new(secret),
-            content: ContentHasher::default(),
-            fields: field_plans(&catalog),
+            names,
+            slots: Slots::default(),
+            known: *catalog.well_known(),
             campaign: catalog.field(catalog.well_known().campaign_id).dimension,
             plans: Vec::new(),
             plan_index: Vec::new(),
             types,
             replacements,
+            from_fields,
             catalog,
         }
     }
@@ -250,6 +220,11 @@ impl Projector {
     /// This thread's view of the symbols.
     pub(crate) fn cache(&mut self) -> &mut SymbolCache {
         &mut self.cache
+    }
+
+    /// How a field enters content hashes.
+    pub(crate) fn content_name(&self, field: FieldIx) -> &ContentName {
+        &self.names[field.index()]
     }
 
     /// The event type of this name.
@@ -268,154 +243,180 @@ impl Projector {
     pub fn project_batch(&mut self, batch: &RecordBatch, rows: &mut Rows) {
         rows.clear();
         let view = View { text: &batch.arena, added: &[], uuids: &batch.uuids };
+        let mut slots = std::mem::take(&mut self.slots);
         for (ordinal, head) in batch.heads.iter().enumerate() {
-            self.project(view, batch.fields(head), head, ordinal as u32, rows);
+            let spans = batch.fields(head);
+            if matches!(head.kind, RecordKind::Event | RecordKind::Replay) {
+                slots.fill(spans);
+                let words = self.words(view, spans);
+                self.event_row(view, &slots, words, head, ordinal as u32, rows);
+            } else {
+                self.control_row(view, spans, head, ordinal as u32, rows);
+            }
         }
+        self.slots = slots;
         rows.records = batch.heads.len() as u32;
     }
 
-    /// Makes the row of one record.
-    pub(crate) fn project(&mut self, view: View<'_>, spans: &[Span], head: &RecordHead, ordinal: u32, rows: &mut Rows) {
-        if matches!(head.kind, RecordKind::Event | RecordKind::Replay) {
-            self.project_event(view, spans, head, ordinal, rows);
-        } else if let Some(control) = self.control(view, spans, head) {
+    /// The words of an event's fields.
+    fn words(&mut self, view: View<'_>, spans: &[Span]) -> Words {
+        let mut words = Words::default();
+        for span in spans {
+            if span.field == self.known.extra {
+                let object = view.get(span.range());
+                for (name, range) in members(object).unwrap_or_default() {
+                    self.add_unknown(&name, &object[range], &mut words.content);
+                }
+            } else {
+                self.add_known(view, span, &mut words);
+            }
+        }
+        words
+    }
+
+    /// Adds a field that the catalog knows.
+    pub(crate) fn add_known(&mut self, view: View<'_>, span: &Span, words: &mut Words) {
+        let (letter, word) = letter_and_word(&mut self.cache, view, span);
+        words.content.add(self.names[span.field.index()].with(letter), word);
+        if span.field == self.known.user_id {
+            words.user = word;
+        }
+    }
+
+    /// Adds a member that the catalog does not know, under its name and with its JSON, as the field that it could be.
+    pub(crate) fn add_unknown(&self, name: &[u8], json: &[u8], content: &mut ContentSum) {
+        // Two senders' times of receipt make no other event.
+        if *name == *self.catalog.field(self.known.received_at).name.as_bytes() {
+            return;
+        }
+        let Some((letter, word)) = json_word(json) else { return };
+        content.add(ContentTerm::of(name, letter), word);
+    }
+
+    /// Makes a control of a record that is no event.
+    pub(crate) fn control_row(&self, view: View<'_>, spans: &[Span], head: &RecordHead, ordinal: u32, rows: &mut Rows) {
+        if let Some(control) = self.control(view, spans, head) {
             rows.controls.push((ordinal, control));
         }
     }
 
+    /// Makes the row of an event or a replay.
     #[inline]
-    fn project_event(&mut self, view: View<'_>, spans: &[Span], head: &RecordHead, ordinal: u32, rows: &mut Rows) {
+    pub(crate) fn event_row(
+        &mut self,
+        view: View<'_>,
+        slots: &Slots,
+        words: Words,
+        head: &RecordHead,
+        ordinal: u32,
+        rows: &mut Rows,
+    ) {
+        let known = &self.known;
         let dimensions_at = rows.dimensions.len();
         rows.dimensions.extend_from_slice(&self.replacements);
         let dimensions = &mut rows.dimensions[dimensions_at..];
-        let mut row = EventRow {
-            key: DedupeKey::default(),
-            content: ContentHash::default(),
-            occurred_at: EventTime::default(),
-            received_at: head.received_at,
-            price_micros: 0,
-            value_micros: 0,
-            user: 0,
-            target: Offset::ZERO,
-            ordinal,
-            source: head.source,
-            currency: head.stamp.currency,
-            event_type: EventTypeIx::default(),
-            billable: head.stamp.billable.unwrap_or(BillableType::Cpm),
-            flags: RowFlags::default(),
-        };
-        row.flags.set(RowFlags::IMPORT, head.stamp.stream == Stream::Import);
-        row.flags.set(RowFlags::REPLAY, head.kind == RecordKind::Replay);
-        let (mut extra, mut attributes) = (None, None);
-        let Self { fields, cache, content, types, .. } = self;
-        let fields = fields.as_slice();
-        content.clear();
-        for span in spans {
-            let field = &fields[span.field.index()];
-            let mut word = 0;
-            if span.form == Form::Symbol {
-                if let Some(dimension) = dimensions.get_mut(field.dimension) {
-                    *dimension = span.as_symbol();
-                }
-                if field.content {
-                    word = cache.word(span.as_symbol());
-                    content.add(field.name_words[0], word);
-                }
-            } else if field.content && field.role != Role::Extra {
-                let (letter, value) = hash_value(cache, view, span);
-                word = value;
-                content.add(field.name_words[letter], word);
-            }
-            // Most fields have no role: a comparison of their own costs less than the jump.
-            if field.role == Role::None {
-                continue;
-            }
-            match field.role {
-                Role::None => {}
-                Role::EventType => row.event_type = event_type_in(types, span.as_symbol()).unwrap_or_default(),
-                Role::OccurredAt => row.occurred_at = EventTime::from_micros(span.as_wide() as i64),
-                Role::Price => {
-                    row.price_micros = span.as_wide();
-                    row.flags.set(RowFlags::PRICED, true);
-                }
-                Role::Value => row.value_micros = span.as_wide(),
-                Role::Currency => row.flags.set(RowFlags::FOREIGN, span.as_symbol() != head.stamp.currency),
-                Role::User => row.user = word,
-                Role::Target => row.target = Offset::new(span.as_wide()),
-                Role::Flags => row.flags.set(RowFlags::OUT_OF_FLIGHT, span.as_wide() & OUT_OF_FLIGHT_BIT != 0),
-                Role::Attributes => attributes = Some(*span),
-                Role::Extra => extra = Some(*span),
+        for (field, dimension) in &self.from_fields {
+            // A record from before a field was a dimension holds its text.
+            if let Some(span) = slots.get(*field).filter(|span| span.form == Form::Symbol)
+                && let Some(place) = dimensions.get_mut(dimension.index())
+            {
+                *place = span.as_symbol();
             }
         }
         if let (Some(campaign), false) = (self.campaign, head.stamp.campaign.is_null()) {
             dimensions[campaign.index()] = head.stamp.campaign;
         }
-        if let Some(attributes) = attributes {
-            self.attribute_dimensions(view, attributes, dimensions);
+        let mut row = EventRow {
+            key: DedupeKey::default(),
+            content: ContentHash::default(),
+            occurred_at: EventTime::from_micros(slots.wide(known.occurred_at) as i64),
+            received_at: head.received_at,
+            price_micros: slots.wide(known.price_micros),
+            value_micros: slots.wide(known.value_micros),
+            user: words.user,
+            target: Offset::new(slots.wide(known.target)),
+            ordinal,
+            source: head.source,
+            currency: head.stamp.currency,
+            event_type: event_type_in(&self.types, slots.symbol(known.event_type)).unwrap_or_default(),
+            billable: head.stamp.billable.unwrap_or(BillableType::Cpm),
+            flags: RowFlags::default(),
+        };
+        row.flags.set(RowFlags::IMPORT, head.stamp.stream == Stream::Import);
+        row.flags.set(RowFlags::REPLAY, head.kind == RecordKind::Replay);
+        row.flags.set(RowFlags::PRICED, slots.has(known.price_micros));
+        let foreign = slots.get(known.currency).is_some_and(|span| span.as_symbol() != head.stamp.currency);
+        row.flags.set(RowFlags::FOREIGN, foreign);
+        row.flags.set(RowFlags::OUT_OF_FLIGHT, slots.wide(known.flags) & OUT_OF_FLIGHT_BIT != 0);
+        if let Some(attributes) = slots.get(known.attributes) {
+            self.attribute_dimensions(view, *attributes, dimensions);
         }
         if head.stamp.folded != 0 {
-            for (i, value) in dimensions.iter_mut().enumerate() {
+            for (i, value) in rows.dimensions[dimensions_at..].iter_mut().enumerate() {
                 if head.stamp.folded >> i & 1 == 1 {
                     *value = Symbol::OTHER;
                 }
             }
         }
-        if let Some(extra) = extra {
-            self.content_with_extra(view, spans, extra);
-        }
-        self.identify(view, spans, &mut row);
+        self.identify(view, slots, words, &mut row);
         rows.slots.push(row.key.slot());
         rows.events.push(row);
     }
 
     /// Sets key and content under the dedupe rule of the row's source, type and time.
-    fn identify(&mut self, view: View<'_>, spans: &[Span], row: &mut EventRow) {
+    #[inline]
+    fn identify(&mut self, view: View<'_>, slots: &Slots, mut words: Words, row: &mut EventRow) {
         let plans = self.plans_of(row.source, row.event_type);
-        let plans = &self.plans[plans];
+        let Self { cache, keys, names, plans: all, .. } = self;
+        let plans = &all[plans];
         let plan = plans.iter().find(|p| p.since <= row.occurred_at).unwrap_or(&plans[plans.len() - 1]);
-        // Without declared fields the content is every content field, collected when they were gone through.
+        // Without declared fields the content is every content field.
         if let Some(fields) = &plan.content {
-            self.content.clear();
-            for span in spans.iter().filter(|s| fields.contains(&s.field)) {
-                let (letter, word) = hash_value(&mut self.cache, view, span);
-                self.content.add(self.fields[span.field.index()].name_words[letter], word);
+            words.content = ContentSum::default();
+            for field in fields {
+                if let Some(span) = slots.get(*field) {
+                    let (letter, word) = letter_and_word(cache, view, span);
+                    words.content.add(names[field.index()].with(letter), word);
+                }
             }
         }
-        row.content = self.content.finish();
+        row.content = words.content.finish();
         if plan.key.is_empty() {
             row.flags.set(RowFlags::NO_DEDUPE, true);
-            row.key = DedupeKey::new(u128::from(row.content.get() ^ plan.scope) << 64);
+            row.key = DedupeKey::new(u128::from(row.content.get() ^ plan.scope.value()) << 64);
             return;
         }
-        self.keys.begin(plan.scope);
+        if let ([field], 0) = (plan.key.as_slice(), plan.time_bucket_seconds)
+            && let Some(span) = slots.get(*field).filter(|span| span.form == Form::Uuid)
+        {
+            row.key = KeyHasher::of_uuid(&plan.scope, &view.uuids[span.start as usize]);
+            return;
+        }
+        keys.begin();
         for field in &plan.key {
             // A missing part was rejected at the edge; a record from elsewhere keys on the empty text.
-            let Some(span) = spans.iter().find(|s| s.field == *field) else {
-                self.keys.part(HashValue::Text(b""));
+            let Some(span) = slots.get(*field) else {
+                keys.part(KeyPart::Text(b""));
                 continue;
             };
             match span.form {
-                Form::Uuid => {
-                    let keys = &mut self.keys;
-                    view.with_uuid(span, |text| keys.part(HashValue::Text(text)));
-                }
+                Form::Uuid => keys.part(KeyPart::Uuid(&view.uuids[span.start as usize])),
                 Form::Symbol => {
-                    let keys = &mut self.keys;
                     let symbol = span.as_symbol();
-                    self.cache.symbols().read(|names| keys.part(HashValue::Text(names.bytes(symbol))));
+                    cache.symbols().read(|names| keys.part(KeyPart::Text(names.bytes(symbol))));
                 }
-                Form::Text => self.keys.part(HashValue::Text(view.get(span.range()))),
-                Form::Uint => self.keys.part(HashValue::Uint(span.as_wide())),
-                Form::Int => self.keys.part(HashValue::Int(span.as_wide() as i64)),
-                Form::Time => self.keys.part(HashValue::Time(span.as_wide() as i64)),
-                Form::Json | Form::Bytes => self.keys.part(HashValue::Json(&canonical(view.get(span.range())))),
+                Form::Text => keys.part(KeyPart::Text(view.get(span.range()))),
+                Form::Uint => keys.part(KeyPart::Uint(span.as_wide())),
+                Form::Int => keys.part(KeyPart::Int(span.as_wide() as i64)),
+                Form::Time => keys.part(KeyPart::Time(span.as_wide() as i64)),
+                Form::Json | Form::Bytes => keys.part(KeyPart::Json(&canonical(view.get(span.range())))),
             }
         }
         if plan.time_bucket_seconds > 0 {
             let bucket = row.occurred_at.micros().div_euclid(plan.time_bucket_seconds * MICROS_PER_SECOND);
-            self.keys.part(HashValue::Time(bucket));
+            keys.part(KeyPart::Time(bucket));
         }
-        row.key = self.keys.finish();
+        row.key = keys.finish(&plan.scope);
     }
 
     /// Where the rules for a source and type stand, made ready at first sight.
@@ -442,6 +443,8 @@ impl Projector {
                 content: rule.content.as_ref().map(|fields| {
                     let mut fields = fields.clone();
                     fields.push(self.catalog.well_known().event_type);
+                    fields.sort();
+                    fields.dedup();
                     fields
                 }),
             })
@@ -452,46 +455,15 @@ impl Projector {
         index
     }
 
-    /// Collects the content anew with the unknown fields where their names stand in the order, so that making one of
-    /// them a dimension changes no hash.
-    fn content_with_extra(&mut self, view: View<'_>, spans: &[Span], extra: Span) {
-        let catalog = self.catalog.clone();
-        let mut words: Vec<(Cow<'_, [u8]>, u64, u64)> = Vec::with_capacity(spans.len() + 4);
-        for span in spans {
-            let field = &self.fields[span.field.index()];
-            if field.content && field.role != Role::Extra {
-                let (letter, word) = hash_value(&mut self.cache, view, span);
-                let name = catalog.field(span.field).name.as_bytes();
-                words.push((Cow::Borrowed(name), field.name_words[letter], word));
-            }
-        }
-        let object = view.get(extra.range());
-        let received_at = &catalog.field(catalog.well_known().received_at).name;
-        for (name, range) in members(object).unwrap_or_default() {
-            // Two senders' times of receipt make no other event.
-            if *name == *received_at.as_bytes() {
-                continue;
-            }
-            let Some((letter, word)) = json_word(&object[range]) else { continue };
-            let name_word = name_word(&String::from_utf8_lossy(&name), letter);
-            words.push((name, name_word, word));
-        }
-        words.sort();
-        self.content.clear();
-        for (_, name, value) in words {
-            self.content.add(name, value);
-        }
-    }
-
     /// Fills the dimensions that come from `attributes`.
     fn attribute_dimensions(&mut self, view: View<'_>, attributes: Span, dimensions: &mut [Symbol]) {
-        let catalog = self.catalog.clone();
+        let Self { catalog, cache, .. } = self;
         let object = view.get(attributes.range());
         for (i, d) in catalog.dimensions().iter().enumerate() {
             if let DimensionSource::Attribute(key) = &d.source
                 && let Some(text) = attribute_text(object, key)
             {
-                dimensions[i] = self.cache.intern(&text, 0, text.len());
+                dimensions[i] = cache.intern(&text, 0, text.len());
             }
         }
     }
@@ -501,21 +473,20 @@ fn event_type_in(types: &[(Symbol, EventTypeIx)], name: Symbol) -> Option<EventT
     types.iter().find(|(symbol, _)| *symbol == name).map(|(_, ix)| *ix)
 }
 
-/// The letter's index and the word of a field's value.
-#[inline(always)]
-fn hash_value(cache: &mut SymbolCache, view: View<'_>, span: &Span) -> (usize, u64) {
+/// The letter and the word of a field's value.
+fn letter_and_word(cache: &mut SymbolCache, view: View<'_>, span: &Span) -> (Letter, u64) {
     match span.form {
-        Form::Text => (0, xxhash_rust::xxh3::xxh3_64(view.get(span.range()))),
-        Form::Symbol => (0, cache.word(span.as_symbol())),
-        Form::Uuid => (0, view.with_uuid(span, xxhash_rust::xxh3::xxh3_64)),
-        Form::Uint => (1, span.as_wide()),
-        Form::Int => (2, span.as_wide()),
-        Form::Time => (3, span.as_wide()),
-        Form::Json | Form::Bytes => (4, xxhash_rust::xxh3::xxh3_64(&canonical(view.get(span.range())))),
+        Form::Text => (Letter::Text, text_word(view.get(span.range()))),
+        Form::Symbol => (Letter::Text, cache.word(span.as_symbol())),
+        Form::Uuid => (Letter::Text, uuid_word(&view.uuids[span.start as usize])),
+        Form::Uint => (Letter::Uint, span.as_wide()),
+        Form::Int => (Letter::Int, span.as_wide()),
+        Form::Time => (Letter::Time, span.as_wide()),
+        Form::Json | Form::Bytes => (Letter::Json, free_word(view.get(span.range()))),
     }
 }
 
-/// The text by which free JSON enters a hash; what is no JSON enters as it stands.
+/// The text by which free JSON enters a key; what is no JSON enters as it stands.
 fn canonical(text: &[u8]) -> Vec<u8> {
     canonical_json(text).unwrap_or_else(|_| text.to_vec())
 }

@@ -2,44 +2,37 @@
 //!
 //! Invariant: an event that is admitted has every part of its dedupe key, and terms. Not here: the values themselves.
 
-use std::borrow::Cow;
-
-use super::decode::{Decoder, Intake, bit};
-use super::fields::FIELDS_MAX;
+use super::decode::{Decoder, Intake};
 use super::members::attribute_text;
 use super::reject::{Reject, RejectCode};
 use super::scan::{quote_into, unescaped};
 use super::text::has_forbidden;
 use crate::catalog::{DimensionSource, EventTypeIx, FieldIx, ID_BYTES_MAX, NullPolicy};
 use crate::record::{Form, OUT_OF_FLIGHT_BIT, RecordBatch, Span, Stamp};
+use crate::rows::bit;
 use crate::symbol::Symbol;
 use crate::time::{EventTime, format_utc};
-
-/// The name and the JSON of a member.
-type Member<'a> = (Cow<'a, [u8]>, Cow<'a, [u8]>);
 
 impl Decoder {
     /// Checks what needs all fields, and resolves the campaign.
     #[inline(never)]
-    pub(super) fn admit(&mut self, text: &[u8], present: u128, intake: &Intake) -> Result<Stamp, Box<Reject>> {
+    pub(super) fn admit(&mut self, text: &[u8], intake: &Intake) -> Result<Stamp, Box<Reject>> {
         let known = self.known;
-        let symbol = |decoder: &Self, field: FieldIx| {
-            if present & bit(field) == 0 { Symbol::NULL } else { decoder.fields.slot(field).as_symbol() }
-        };
-        if present & bit(known.event_type) == 0 {
+        let present = self.fields.slots.present();
+        if !self.fields.slots.has(known.event_type) {
             return Err(self.fields.about(RejectCode::MissingField, known.event_type));
         }
-        let event_type = self.projector.event_type(symbol(self, known.event_type)).unwrap_or_default();
+        let event_type = self.projector.event_type(self.fields.slots.symbol(known.event_type)).unwrap_or_default();
         let mut stamp = Stamp { stream: intake.stream, ..Stamp::default() };
-        let mut campaign = symbol(self, known.campaign_id);
+        let mut campaign = self.fields.slots.symbol(known.campaign_id);
         if campaign.is_null()
-            && let Some(found) = self.campaigns.of_ad(symbol(self, known.ad_id))
+            && let Some(found) = self.campaigns.of_ad(self.fields.slots.symbol(known.ad_id))
         {
             campaign = found;
             stamp.campaign = found;
         }
         let mut missing = self.required[event_type.index()] & !present;
-        if !stamp.campaign.is_null() {
+        if missing != 0 && !stamp.campaign.is_null() {
             missing &= !bit(known.campaign_id);
         }
         if missing == 0 {
@@ -58,7 +51,7 @@ impl Decoder {
         stamp.billable = Some(terms.billable);
         stamp.currency = terms.currency;
         let flags = if terms.in_flight { 0 } else { OUT_OF_FLIGHT_BIT };
-        self.fields.put(known.flags, Form::Uint, flags as u32, 0);
+        self.fields.slots.put(known.flags, Form::Uint, flags as u32, 0);
         Ok(stamp)
     }
 
@@ -102,68 +95,69 @@ impl Decoder {
 
     /// Writes the spans of an event that passed, in field order; says how many.
     #[inline(never)]
-    pub(super) fn emit(&mut self, text: &[u8], mut present: u128, batch: &mut RecordBatch) -> u16 {
+    pub(super) fn emit(&mut self, text: &[u8], batch: &mut RecordBatch) -> u16 {
         let known = self.known;
         let mut edge_twice = false;
-        if present & bit(known.received_at) != 0 {
+        if self.fields.slots.has(known.received_at) {
+            let slots = &mut self.fields.slots;
             // The sender's own time of receipt decides nothing; it is kept under another name, or, where that is
             // taken, among the fields that nobody knows.
-            if present & bit(known.edge_received_at) == 0 {
-                let Span { form, start, len, .. } = *self.fields.slot(known.received_at);
-                self.fields.put(known.edge_received_at, form, start, len);
-                present |= bit(known.edge_received_at);
-            } else {
+            if slots.has(known.edge_received_at) {
                 edge_twice = true;
+            } else {
+                let Span { form, start, len, .. } = *slots.slot(known.received_at);
+                slots.put(known.edge_received_at, form, start, len);
+                slots.add(known.edge_received_at);
             }
-            present &= !bit(known.received_at);
+            slots.remove(known.received_at);
         }
         if (edge_twice || !self.unknown.is_empty()) && self.extra(text, edge_twice) {
-            present |= bit(known.extra);
+            self.fields.slots.add(known.extra);
         }
-        if self.fields.slot(known.flags).as_wide() != 0 {
-            present |= bit(known.flags);
+        let slots = &mut self.fields.slots;
+        if slots.slot(known.flags).as_wide() != 0 {
+            slots.add(known.flags);
         }
-        let mut count = 0;
-        for (mut bits, first) in [(present as u64, 0), ((present >> 64) as u64, 64)] {
-            while bits != 0 {
-                let field = FieldIx::new(first + bits.trailing_zeros() as usize);
-                self.ordered[count % FIELDS_MAX] = *self.fields.slot(field);
-                count += 1;
-                bits &= bits - 1;
-            }
-        }
-        batch.spans.extend_from_slice(&self.ordered[..count]);
-        count as u16
+        slots.emit(&mut batch.spans) as u16
     }
 
     /// Writes the unknown members as one object, keys sorted, and with them a receivedAt that has no other place;
-    /// false where all of them are null.
+    /// false where all of them are null. They are content.
     fn extra(&mut self, text: &[u8], edge_twice: bool) -> bool {
-        let mut all: Vec<Member<'_>> = (self.unknown.iter())
-            .filter(|(_, value)| !value.is_empty())
-            .map(|(key, value)| (unescaped(text, *key), Cow::Borrowed(&text[value.clone()])))
-            .collect();
-        if edge_twice {
-            let at = format_utc(self.fields.slot(self.known.received_at).as_wide() as i64);
-            let name = &self.catalog.field(self.known.received_at).name;
-            all.push((Cow::Borrowed(name.as_bytes()), Cow::Owned(format!("\"{at}\"").into_bytes())));
-        }
-        if all.is_empty() {
-            return false;
-        }
-        all.sort_by(|a, b| a.0.cmp(&b.0));
-        let added = &mut self.fields.added;
+        let Self { catalog, known, fields, projector, unknown, .. } = self;
+        unknown.sort_by(|a, b| unescaped(text, a.0).cmp(&unescaped(text, b.0)));
+        let name = &catalog.field(known.received_at).name;
+        let at = fields.slots.slot(known.received_at).as_wide() as i64;
+        let mut received = edge_twice.then(|| format!("\"{name}\":\"{}\"", format_utc(at)));
+        let added = &mut fields.added;
         let start = added.len();
-        for (i, (name, value)) in all.into_iter().enumerate() {
-            added.push(if i == 0 { b'{' } else { b',' });
-            quote_into(&name, added);
+        for (key, value) in unknown.iter().filter(|(_, value)| !value.is_empty()) {
+            let (escaped, key, value) = (key.escaped, unescaped(text, *key), &text[value.clone()]);
+            projector.add_unknown(&key, value, &mut fields.words.content);
+            if let Some(received) = received.take_if(|_| *name.as_bytes() < *key) {
+                added.push(b',');
+                added.extend_from_slice(received.as_bytes());
+            }
+            added.push(b',');
+            if escaped {
+                quote_into(&key, added);
+            } else {
+                added.push(b'"');
+                added.extend_from_slice(&key);
+                added.push(b'"');
+            }
             added.push(b':');
-            added.extend_from_slice(&value);
+            added.extend_from_slice(value);
         }
+        if let Some(received) = received {
+            added.push(b',');
+            added.extend_from_slice(received.as_bytes());
+        }
+        let Some(first) = added.get_mut(start) else { return false };
+        *first = b'{';
         added.push(b'}');
-        let len = added.len() - start;
-        let start = self.fields.text_len + start;
-        self.fields.put(self.known.extra, Form::Json, start as u32, len as u32);
+        let (start, len) = (fields.text_len + start, added.len() - start);
+        fields.slots.put(known.extra, Form::Json, start as u32, len as u32);
         true
     }
 }

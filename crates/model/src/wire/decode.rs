@@ -5,17 +5,20 @@
 //! spans ([`super::admit`]); then the projector makes its row. Invariant: a record's spans stand in field order,
 //! whatever the sender's order was. Not here: which time it is, and where the bytes come from.
 
+use std::ops::Range;
 use std::sync::Arc;
 
-use super::fields::{FIELDS_MAX, Fields, from_json, within};
-use super::keys::{Found, Keys};
+use super::fields::{Fields, within};
+use super::keys::{Keys, Step, Usual};
 use super::reject::{Reject, RejectCode};
 use super::scan::{Kind, Scanner, Str, unescaped};
+use super::shape::{BYTES, Next, Place, Progress, Shape};
+use super::usual::{self, WINDOW, Window};
 use crate::campaigns::Campaigns;
-use crate::catalog::{Catalog, DimensionSource, FieldIx, NullPolicy, WellKnown};
-use crate::hash::Secret;
+use crate::catalog::{Catalog, DimensionSource, NullPolicy, WellKnown};
+use crate::hash::{Letter, Secret};
 use crate::record::{Form, RecordBatch, RecordHead, RecordKind, Span, Stamp, Stream};
-use crate::rows::{Projector, Rows, View};
+use crate::rows::{Projector, Rows, View, bit};
 use crate::symbol::Symbol;
 use crate::time::ReceivedAt;
 
@@ -55,16 +58,69 @@ impl Decoded {
     }
 }
 
-/// One line of a text.
-#[derive(Clone, Copy)]
+/// One line of a text, or one element of an array.
 struct Line<'a> {
     text: &'a [u8],
     start: usize,
-    end: usize,
+    /// Where it ends, once that is known.
+    end: Option<usize>,
+    /// Whether it is short enough and UTF-8.
+    checked: bool,
 }
 
-pub(super) fn bit(field: FieldIx) -> u128 {
-    1 << field.index()
+impl<'a> Line<'a> {
+    /// Where it ends.
+    fn end(&mut self) -> usize {
+        let Self { text, start, end, .. } = self;
+        *end.get_or_insert_with(|| memchr::memchr(b'\n', &text[*start..]).map_or(text.len(), |n| *start + n))
+    }
+
+    /// Reads on with care: over the text up to the line's end, which is short enough and UTF-8.
+    #[inline(always)]
+    fn scanner(&mut self, at: usize) -> Result<Scanner<'a>, Box<Reject>> {
+        let end = match self.end {
+            Some(end) if self.checked => end,
+            _ => self.check()?,
+        };
+        Ok(Scanner::new(&self.text[..end], at))
+    }
+
+    /// Checks the line as a whole; says where it ends.
+    #[inline(never)]
+    fn check(&mut self) -> Result<usize, Box<Reject>> {
+        let end = self.end();
+        self.check_length()?;
+        if std::str::from_utf8(&self.text[self.start..end]).is_err() {
+            return Err(Reject::new(RejectCode::InvalidUtf8, ""));
+        }
+        self.checked = true;
+        Ok(end)
+    }
+
+    fn check_length(&mut self) -> Result<(), Box<Reject>> {
+        if self.end() - self.start > EVENT_BYTES_MAX {
+            return Err(Reject::new(RejectCode::TooLarge, ""));
+        }
+        Ok(())
+    }
+
+    /// Checks that nothing stands behind the event but white space. What was read up to here without a scanner is
+    /// ASCII.
+    #[inline(always)]
+    fn finish(&mut self, at: usize) -> Result<(), Box<Reject>> {
+        match self.end {
+            None if self.text.get(at).is_none_or(|b| *b == b'\n') => self.end = Some(at),
+            Some(end) if end == at => {}
+            _ => {
+                let mut s = self.scanner(at)?;
+                s.skip_space();
+                if s.at != s.text.len() {
+                    return Err(Reject::new(RejectCode::InvalidJson, ""));
+                }
+            }
+        }
+        self.check_length()
+    }
 }
 
 /// Decodes lines; one a thread.
@@ -74,11 +130,10 @@ pub struct Decoder {
     pub(super) campaigns: Arc<Campaigns>,
     pub(super) projector: Projector,
     pub(super) keys: Keys,
+    shape: Shape,
     pub(super) fields: Fields,
-    /// Room for the slots of one line in field order.
-    pub(super) ordered: Box<[Span; FIELDS_MAX]>,
     /// Where unknown members stand in the line: key and value.
-    pub(super) unknown: Vec<(Str, std::ops::Range<usize>)>,
+    pub(super) unknown: Vec<(Str, Range<usize>)>,
     /// By event type, the fields that must be there.
     pub(super) required: Vec<u128>,
     /// Whether dimensions ask for checks that the fields' own do not cover.
@@ -94,12 +149,20 @@ impl Decoder {
             .dimensions()
             .iter()
             .any(|d| matches!(d.source, DimensionSource::Attribute(_)) || d.nulls == NullPolicy::Reject);
+        let projector = Projector::new(catalog.clone(), secret);
+        let term = |field, usual| {
+            projector.content_name(field).with(match usual {
+                Usual::Uint { .. } => Letter::Uint,
+                Usual::Time | Usual::Epoch { .. } => Letter::Time,
+                _ => Letter::Text,
+            })
+        };
         Self {
             known: *catalog.well_known(),
-            projector: Projector::new(catalog.clone(), secret),
-            keys: Keys::new(&catalog),
+            keys: Keys::new(&catalog, term),
+            shape: Shape::new(),
+            projector,
             fields: Fields::new(catalog.clone()),
-            ordered: Box::new([Span::symbol(FieldIx::new(0), Symbol::NULL); FIELDS_MAX]),
             unknown: Vec::new(),
             required,
             check_dimensions,
@@ -114,9 +177,7 @@ impl Decoder {
         self.begin(&text);
         let mut start = 0;
         while start < text.len() {
-            let end = memchr::memchr(b'\n', &text[start..]).map_or(text.len(), |n| start + n);
-            self.decode_line(&text, start, end, intake, out);
-            start = end + 1;
+            start = self.decode_line(Line { text: &text, start, end: None, checked: false }, intake, out) + 1;
         }
         self.end(text, out);
     }
@@ -125,13 +186,13 @@ impl Decoder {
     pub(super) fn decode_ranges(
         &mut self,
         text: Vec<u8>,
-        ranges: Vec<std::ops::Range<usize>>,
+        ranges: Vec<Range<usize>>,
         intake: &Intake,
         out: &mut Decoded,
     ) {
         self.begin(&text);
-        for range in ranges {
-            self.decode_line(&text, range.start, range.end, intake, out);
+        for Range { start, end } in ranges {
+            self.decode_line(Line { text: &text, start, end: Some(end), checked: false }, intake, out);
         }
         self.end(text, out);
     }
@@ -147,33 +208,38 @@ impl Decoder {
         out.rows.records = out.batch.heads.len() as u32;
     }
 
-    fn decode_line(&mut self, text: &[u8], start: usize, end: usize, intake: &Intake, out: &mut Decoded) {
-        let line = &text[start..end];
-        if line.iter().all(|b| matches!(b, b' ' | b'\t' | b'\r')) {
-            out.blank += 1;
-            return;
-        }
-        // Such a line is UTF-8, and none of its strings has a character to look at twice.
-        let printable = none_from_del(line);
-        let result = if line.len() > EVENT_BYTES_MAX {
-            Err(Reject::new(RejectCode::TooLarge, ""))
-        } else if !printable && std::str::from_utf8(line).is_err() {
-            Err(Reject::new(RejectCode::InvalidUtf8, ""))
-        } else {
-            self.event(Scanner { text: &text[..end], at: start, printable }, intake, &mut out.batch)
-        };
-        let head = match result {
-            Ok(head) => head,
-            Err(reject) => {
-                let line = Line { text, start, end };
-                self.reject(line, &reject, intake, &mut out.batch)
+    /// Decodes a line; says where it ends.
+    #[inline]
+    fn decode_line(&mut self, mut line: Line<'_>, intake: &Intake, out: &mut Decoded) -> usize {
+        let text = line.text;
+        if matches!(text.get(line.start), Some(0..=b' ')) {
+            let end = line.end();
+            if text[line.start..end].iter().all(|b| matches!(b, b' ' | b'\t' | b'\r')) {
+                out.blank += 1;
+                return end;
             }
-        };
+        }
         let ordinal = out.batch.heads.len() as u32;
-        out.batch.heads.push(head);
-        let view = View { text, added: &self.fields.added, uuids: &out.batch.uuids };
-        let spans = &out.batch.spans[head.span_start as usize..];
-        self.projector.project(view, spans, &head, ordinal, &mut out.rows);
+        let added = self.fields.added.len();
+        let result = self.event(&mut line, intake, &mut out.batch);
+        let end = line.end();
+        match result {
+            Ok(head) => {
+                out.batch.heads.push(head);
+                let view = View { text, added: &self.fields.added, uuids: &out.batch.uuids };
+                let (slots, words) = (&self.fields.slots, self.fields.words);
+                self.projector.event_row(view, slots, words, &head, ordinal, &mut out.rows);
+            }
+            Err(reject) => {
+                self.fields.added.truncate(added);
+                let head = self.reject(text, line.start..end, &reject, intake, &mut out.batch);
+                out.batch.heads.push(head);
+                let view = View { text, added: &self.fields.added, uuids: &out.batch.uuids };
+                let spans = &out.batch.spans[head.span_start as usize..];
+                self.projector.control_row(view, spans, &head, ordinal, &mut out.rows);
+            }
+        }
+        end
     }
 
     fn head(&self, kind: RecordKind, intake: &Intake, stamp: Stamp, batch: &RecordBatch) -> RecordHead {
@@ -187,17 +253,22 @@ impl Decoder {
         }
     }
 
-    fn reject(&mut self, line: Line<'_>, reject: &Reject, intake: &Intake, batch: &mut RecordBatch) -> RecordHead {
+    #[cold]
+    fn reject(
+        &mut self,
+        text: &[u8],
+        raw: Range<usize>,
+        reject: &Reject,
+        intake: &Intake,
+        batch: &mut RecordBatch,
+    ) -> RecordHead {
         let stamp = Stamp { stream: intake.stream, ..Stamp::default() };
         let mut head = self.head(RecordKind::Reject, intake, stamp, batch);
         let known = self.known;
         let code = self.projector.cache().symbols().intern(reject.code.name().as_bytes());
-        let mut spans = vec![
-            Span::symbol(known.code, code),
-            Span::bytes(known.raw, Form::Bytes, line.start, line.end - line.start),
-        ];
+        let mut spans = vec![Span::symbol(known.code, code), Span::bytes(known.raw, Form::Bytes, raw.start, raw.len())];
         if !reject.param.is_empty() {
-            let start = line.text.len() + self.fields.added.len();
+            let start = text.len() + self.fields.added.len();
             self.fields.added.extend_from_slice(reject.param.as_bytes());
             spans.push(Span::bytes(known.param, Form::Text, start, reject.param.len()));
         }
@@ -207,107 +278,122 @@ impl Decoder {
         head
     }
 
-    /// Decodes the event that the scanner stands at, or says what is wrong with it and leaves `batch` as it was.
-    fn event(&mut self, s: Scanner<'_>, intake: &Intake, batch: &mut RecordBatch) -> Result<RecordHead, Box<Reject>> {
-        let (added, uuids) = (self.fields.added.len(), batch.uuids.len());
-        let result = self.members(s, batch).and_then(|present| {
-            let stamp = self.admit(s.text, present, intake)?;
-            Ok((present, stamp))
-        });
+    /// Decodes an event, or says what is wrong with it and leaves the records of `batch` as they were.
+    #[inline]
+    fn event(
+        &mut self,
+        line: &mut Line<'_>,
+        intake: &Intake,
+        batch: &mut RecordBatch,
+    ) -> Result<RecordHead, Box<Reject>> {
+        let uuids = batch.uuids.len();
+        let result = match self.members(line, batch) {
+            Ok(()) => self.admit(line.text, intake),
+            Err(reject) => Err(reject),
+        };
         match result {
-            Ok((present, stamp)) => {
+            Ok(stamp) => {
                 let mut head = self.head(RecordKind::Event, intake, stamp, batch);
-                head.span_count = self.emit(s.text, present, batch);
+                head.span_count = self.emit(line.text, batch);
                 Ok(head)
             }
             Err(reject) => {
-                self.fields.added.truncate(added);
                 batch.uuids.truncate(uuids);
                 Err(reject)
             }
         }
     }
 
-    /// Reads the members into slots; says which fields are present.
+    /// Reads the members into slots.
     #[inline(never)]
-    fn members(&mut self, mut s: Scanner<'_>, batch: &mut RecordBatch) -> Result<u128, Box<Reject>> {
-        let Self { keys, fields, projector, unknown, .. } = self;
-        let cache = projector.cache();
+    fn members(&mut self, line: &mut Line<'_>, batch: &mut RecordBatch) -> Result<(), Box<Reject>> {
+        let Self { keys, shape, fields, projector, unknown, .. } = self;
+        let text = line.text;
         unknown.clear();
         fields.begin_line();
-        s.skip_space();
-        if !s.eat(b'{') {
-            return Err(no_object(s));
-        }
-        // Fields whose key stood in the line, and those of them with a null, which is missing.
-        let (mut seen, mut nulls) = (0_u128, 0_u128);
-        s.skip_space();
-        let mut open = !s.eat(b'}');
-        let mut place = 0;
-        while open {
-            s.skip_space();
-            let found = match keys.expected(&mut s, place) {
-                Some(target) => Found::Field(target),
-                None => {
-                    let (found, end) = keys.look_up(s, place).map_err(from_json)?;
-                    s.at = end;
-                    found
+        let mut progress = Progress::default();
+        let mut rest = shape.rest(&progress);
+        // Fields with a null, which is missing.
+        let mut nulls = 0;
+        let mut at = line.start;
+        loop {
+            let (target, value, w) = match expected(text, at, rest) {
+                Some((place, w)) => {
+                    rest = &rest[1..];
+                    let value = at + place.len;
+                    match &place.next {
+                        Next::Field(target) => (target, value, w),
+                        Next::Unknown(key, escaped) => {
+                            let key = Str { start: at + key.start, end: at + key.end, escaped: *escaped };
+                            at = unknown_member(line, key, value, progress.strange, unknown)?;
+                            continue;
+                        }
+                        Next::End => {
+                            at = value;
+                            break;
+                        }
+                    }
                 }
-            };
-            if !s.eat(b':') {
-                s.skip_space();
-                s.expect(b':').map_err(from_json)?;
-            }
-            s.skip_space();
-            match found {
-                Found::Field(target) => {
-                    if seen & target.bit != 0 {
+                None => {
+                    let mut s = line.scanner(at)?;
+                    let step = keys.read(&mut s, at == line.start)?;
+                    shape.read_to(rest, &mut progress);
+                    let new = shape.surprise(step, keys, &mut progress);
+                    rest = shape.rest(&progress);
+                    let key = match step {
+                        Step::Known(key) => key,
+                        Step::Unknown(key) => {
+                            at = unknown_member(line, key, s.at, true, unknown)?;
+                            continue;
+                        }
+                        Step::End => {
+                            at = s.at;
+                            break;
+                        }
+                    };
+                    let target = keys.target(key);
+                    if !new {
                         return Err(fields.about(RejectCode::DuplicateField, target.field));
                     }
-                    seen |= target.bit;
-                    if !fields.read(&mut s, target, cache, &mut batch.uuids)? {
+                    (target, s.at, usual::window(text, s.at))
+                }
+            };
+            at = match fields.usual(text, value, w, target, projector.cache(), &mut batch.uuids) {
+                Some(end) => end,
+                None => {
+                    let mut s = line.scanner(value)?;
+                    // Less white space may have been expected than there is.
+                    s.skip_space();
+                    if !fields.with_care(&mut s, text, target, projector, &mut batch.uuids)? {
                         nulls |= target.bit;
                     }
+                    s.at
                 }
-                Found::Unknown(key) => s.at = unknown_member(s, key, unknown)?,
-            }
-            place += 1;
-            if !s.eat(b',') {
-                s.skip_space();
-                open = !s.eat(b'}');
-                if open {
-                    s.expect(b',').map_err(from_json)?;
-                }
-            }
+            };
         }
-        s.skip_space();
-        if s.at != s.text.len() {
-            return Err(Reject::new(RejectCode::InvalidJson, ""));
-        }
-        fields.resolve(s.text, cache);
-        Ok(seen & !nulls)
+        line.finish(at)?;
+        fields.resolve(text, projector.cache());
+        shape.read_to(rest, &mut progress);
+        fields.slots.set_present(shape.seen(&progress) & !nulls);
+        shape.learn(&text[line.start..at], keys, &progress);
+        Ok(())
     }
 }
 
-/// Whether every byte comes before DEL, 0x7F.
-fn none_from_del(line: &[u8]) -> bool {
-    let mut greatest = [0_u8; 32];
-    let mut take = |bytes: &[u8]| {
-        for (greatest, b) in greatest.iter_mut().zip(bytes) {
-            *greatest = (*greatest).max(*b);
-        }
-    };
-    let (chunks, rest) = line.as_chunks::<32>();
-    for chunk in chunks {
-        take(chunk);
+/// The first of these places, if it stands at `at`, and a window of the text behind it.
+#[inline(always)]
+fn expected<'a, 's>(text: &'a [u8], at: usize, places: &'s [Place]) -> Option<(&'s Place, &'a Window)> {
+    let place = places.first()?;
+    let bytes: &[u8; BYTES + WINDOW] = text.get(at..)?.first_chunk()?;
+    if !place.begins(bytes.first_chunk()?) {
+        return None;
     }
-    // The last 32 bytes once more in part are faster than the rest byte by byte.
-    take(line.last_chunk::<32>().map_or(rest, |last| last));
-    greatest.iter().all(|b| *b < 0x7F)
+    Some((place, bytes[place.len % BYTES..].first_chunk()?))
 }
 
+/// What a line is that begins with no brace.
 #[cold]
-fn no_object(mut s: Scanner<'_>) -> Box<Reject> {
+pub(super) fn no_object(mut s: Scanner<'_>) -> Box<Reject> {
     let json = s.value(0).is_ok_and(|_| {
         s.skip_space();
         s.at == s.text.len()
@@ -315,20 +401,35 @@ fn no_object(mut s: Scanner<'_>) -> Box<Reject> {
     Reject::new(if json { RejectCode::NotAnObject } else { RejectCode::InvalidJson }, "")
 }
 
-/// Notes where a member that the catalog does not know stands; says where it ends.
+/// Notes where a member that the catalog does not know stands, whose value begins at `value`; says where it ends. Keys
+/// that stand where they stood in one line before are known to differ.
 #[inline(never)]
 fn unknown_member(
-    mut s: Scanner<'_>,
+    line: &mut Line<'_>,
     key: Str,
-    unknown: &mut Vec<(Str, std::ops::Range<usize>)>,
+    value: usize,
+    may_be_twice: bool,
+    unknown: &mut Vec<(Str, Range<usize>)>,
 ) -> Result<usize, Box<Reject>> {
-    let name = || String::from_utf8_lossy(&unescaped(s.text, key)).into_owned();
+    let text = line.text;
+    let name = || String::from_utf8_lossy(&unescaped(text, key)).into_owned();
     if unknown.len() >= UNKNOWN_MAX {
+        line.scanner(value)?;
         return Err(Reject::new(RejectCode::TooLarge, name()));
     }
-    if unknown.iter().any(|(other, _)| unescaped(s.text, *other) == unescaped(s.text, key)) {
+    if may_be_twice && unknown.iter().any(|(other, _)| unescaped(text, *other) == unescaped(text, key)) {
+        line.scanner(value)?;
         return Err(Reject::new(RejectCode::DuplicateField, name()));
     }
+    if text.get(value) == Some(&b'"')
+        && let Some(end) = usual::end_of_text(text, value + 1)
+    {
+        unknown.push((key, value..end + 1));
+        return Ok(end + 1);
+    }
+    let mut s = line.scanner(value)?;
+    // Less white space may have been expected than there is.
+    s.skip_space();
     let start = s.at;
     let kind = s.value(1).map_err(|e| within(e, name))?;
     // A null is missing, but its name is taken all the same.

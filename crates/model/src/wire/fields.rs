@@ -7,18 +7,18 @@
 use std::borrow::Cow;
 use std::sync::Arc;
 
-use super::keys::{Target, Usual};
+use super::keys::{Target, Usual, unit_micros};
 use super::reject::{Reject, RejectCode};
 use super::scan::{JsonError, Kind, Scanner, Str, unescape_into, unescaped};
-use super::text::has_forbidden;
-use crate::catalog::{Catalog, FieldIx, FieldKind, TimeFormat};
+use super::text::{check_text, has_forbidden, parse_uuid};
+use super::usual::{self, Text, Window};
+use crate::catalog::{Catalog, FieldIx, FieldKind, ID_BYTES_MAX, TimeFormat};
+use crate::hash::{ContentTerm, text_word, uuid_word};
 use crate::record::{Form, Span};
+use crate::rows::{FIELDS_MAX, Projector, Slots, View, Words};
 use crate::short::{Short, ShortTable};
 use crate::symbol::{Symbol, SymbolCache};
-use crate::time::{MICROS_MAX, MICROS_MIN, TimeError, parse_rfc3339, parse_usual};
-
-/// The most fields: presence is a number of 128 bits. The limit on dimensions keeps to it.
-pub(super) const FIELDS_MAX: usize = 128;
+use crate::time::{Hours, MICROS_MAX, MICROS_MIN, TimeError, parse_rfc3339};
 
 #[cold]
 pub(super) fn from_json(error: JsonError) -> Box<Reject> {
@@ -39,22 +39,36 @@ pub(super) fn within(error: JsonError, name: impl FnOnce() -> String) -> Box<Rej
     reject
 }
 
+/// A short text whose symbol is looked up when the line is read.
+#[derive(Clone, Copy)]
+struct Deferred {
+    short: Short,
+    hash: u64,
+    term: ContentTerm,
+    start: u32,
+    field: FieldIx,
+}
+
 /// The slots of one line, and what reading into them takes.
 pub(super) struct Fields {
     catalog: Arc<Catalog>,
-    /// By field; what an absent field's slot holds is left over from an earlier line.
-    slots: Box<[Span; FIELDS_MAX]>,
+    pub slots: Slots,
+    /// What the values come to.
+    pub words: Words,
     /// Bytes added behind the text: unescaped strings, `$extra`.
     pub added: Vec<u8>,
     /// Length of the text behind which `added` will stand.
     pub text_len: usize,
-    /// Short texts of this line whose symbols are looked up when the line is read: by then their places in the table,
-    /// which is larger than the caches, are at hand.
-    deferred: Box<[(FieldIx, Short, u32); FIELDS_MAX]>,
-    deferred_count: usize,
-    /// The event types of short names, and each one's symbol.
-    types: ShortTable,
+    /// Short texts of this line: when they are looked up, their places in the table, which is larger than the caches,
+    /// are at hand.
+    deferred: Vec<Deferred>,
+    /// The symbols of event types by short names: by their own, and then by mapping, by what it makes one.
+    types: Vec<ShortTable>,
     type_symbols: Vec<Symbol>,
+    /// By mapping, the symbols of the short values that it replaces; null where the field may not hold them.
+    replaced: Vec<ShortTable>,
+    hours: Hours,
+    user_id: FieldIx,
 }
 
 /// The first half of a slot's value and the second, see [`Form`].
@@ -64,56 +78,80 @@ fn wide(form: Form, value: u64) -> Halves {
     (form, value as u32, (value >> 32) as u32)
 }
 
+/// The entries of one mapping's tables, a power of two; they grow.
+const MAPPED: usize = 64;
+
 impl Fields {
     pub fn new(catalog: Arc<Catalog>) -> Self {
-        assert!(catalog.fields().len() <= FIELDS_MAX, "limits on dimensions keep to {FIELDS_MAX} fields");
-        let mut types = ShortTable::new(64);
-        let mut type_symbols = Vec::new();
-        for (i, t) in catalog.event_types().iter().enumerate() {
-            type_symbols.push(catalog.symbols().intern(t.name.as_bytes()));
-            if let Some(name) = Short::of(t.name.as_bytes(), 0, t.name.len()) {
-                types.insert(name, i as u32);
+        let symbols = catalog.symbols();
+        let type_symbols = catalog.event_types().iter().map(|t| symbols.intern(t.name.as_bytes())).collect();
+        let types_under = |values: &[(String, String)]| {
+            let mut table = ShortTable::new(MAPPED);
+            // The first of equal values stands, and each before a type of its name.
+            let named = catalog.event_types().iter().map(|t| (&t.name, &t.name));
+            for (from, to) in values.iter().map(|(from, to)| (from, to)).chain(named) {
+                let event_type = catalog.event_type_named(to.as_bytes());
+                if let (Some(from), Some(_)) = (Short::of_text(from.as_bytes()), event_type)
+                    && table.get(from, from.hash()).is_none()
+                {
+                    table.insert(from, symbols.intern(to.as_bytes()).get(), text_word(to.as_bytes()));
+                }
             }
+            table
+        };
+        let replaced_by = |values: &[(String, String)]| {
+            let mut table = ShortTable::new(MAPPED);
+            for (from, to) in values {
+                let good = check_text(to, ID_BYTES_MAX).is_ok();
+                let symbol = if good { symbols.intern(to.as_bytes()) } else { Symbol::NULL };
+                if let Some(from) = Short::of_text(from.as_bytes())
+                    && table.get(from, from.hash()).is_none()
+                {
+                    table.insert(from, symbol.get(), text_word(to.as_bytes()));
+                }
+            }
+            table
+        };
+        let mapping = catalog.mapping();
+        let types = std::iter::once(types_under(&[])).chain(mapping.iter().map(|m| types_under(&m.values))).collect();
+        let replaced = mapping.iter().map(|m| replaced_by(&m.values)).collect();
+        Self {
+            slots: Slots::default(),
+            words: Words::default(),
+            added: Vec::new(),
+            text_len: 0,
+            deferred: Vec::with_capacity(FIELDS_MAX),
+            types,
+            type_symbols,
+            replaced,
+            hours: Hours::default(),
+            user_id: catalog.well_known().user_id,
+            catalog,
         }
-        let none = (FieldIx::new(0), Short::default(), 0);
-        let deferred = Box::new([none; FIELDS_MAX]);
-        let slots = Box::new(std::array::from_fn(|i| Span::symbol(FieldIx::new(i), Symbol::NULL)));
-        Self { catalog, slots, added: Vec::new(), text_len: 0, deferred, deferred_count: 0, types, type_symbols }
     }
 
     /// What was read for a field of this line.
     #[inline(always)]
     pub fn slot(&self, field: FieldIx) -> &Span {
-        &self.slots[field.index() % FIELDS_MAX]
+        self.slots.slot(field)
     }
 
-    /// A line begins: nothing is deferred.
+    /// A line begins.
     #[inline(always)]
     pub fn begin_line(&mut self) {
-        self.deferred_count = 0;
+        self.deferred.clear();
+        self.words = Words::default();
     }
 
     /// Looks up the symbols of the line's short texts.
     #[inline(always)]
     pub fn resolve(&mut self, text: &[u8], cache: &mut SymbolCache) {
-        for i in 0..self.deferred_count {
-            let (field, short, start) = self.deferred[i % FIELDS_MAX];
-            let symbol = cache.intern_short(short, text, start as usize);
-            cache.prefetch_word(symbol);
-            self.slots[field.index() % FIELDS_MAX].start = symbol.get();
+        for deferred in &self.deferred {
+            let Deferred { short, hash, start, .. } = *deferred;
+            let (symbol, word) = cache.intern_short(short, hash, text, start as usize);
+            self.words.content.add(deferred.term, word);
+            self.slots.put(deferred.field, Form::Symbol, symbol.get(), 0);
         }
-    }
-
-    #[inline(always)]
-    fn defer(&mut self, field: FieldIx, short: Short, start: usize) {
-        self.deferred[self.deferred_count % FIELDS_MAX] = (field, short, start as u32);
-        self.deferred_count += 1;
-    }
-
-    /// Puts a value into a field's slot.
-    #[inline(always)]
-    pub fn put(&mut self, field: FieldIx, form: Form, start: u32, len: u32) {
-        self.slots[field.index() % FIELDS_MAX] = Span { field, form, start, len };
     }
 
     /// A reject about a field.
@@ -123,87 +161,132 @@ impl Fields {
         Reject::new(code, self.catalog.field(field).name.clone())
     }
 
-    /// Reads a known field's value into its slot; false where it is null.
+    /// Reads a value, which begins at `at` and in the window, in its usual form into its slot; says where it ends; none where it has another or is wrong.
     #[inline(always)]
-    pub fn read(
+    pub fn usual(
         &mut self,
-        s: &mut Scanner<'_>,
+        text: &[u8],
+        at: usize,
+        w: &Window,
         target: &Target,
         cache: &mut SymbolCache,
         uuids: &mut Vec<[u8; 16]>,
-    ) -> Result<bool, Box<Reject>> {
-        let begin = s.at;
-        match self.usual(s, target, cache, uuids) {
-            Some((form, start, len)) => {
-                self.put(target.field, form, start, len);
-                Ok(true)
-            }
-            None => {
-                // Only a copy is lent out, so that the usual way's scanner stays in registers.
-                let mut careful = Scanner { at: begin, ..*s };
-                let there = self.read_with_care(&mut careful, target, cache)?;
-                s.at = careful.at;
-                Ok(there)
-            }
-        }
-    }
-
-    /// Reads a value in its usual form; none, with the scanner anywhere, where it has another or is wrong.
-    #[inline(always)]
-    fn usual(
-        &mut self,
-        s: &mut Scanner<'_>,
-        target: &Target,
-        cache: &mut SymbolCache,
-        uuids: &mut Vec<[u8; 16]>,
-    ) -> Option<Halves> {
-        match target.usual {
-            Usual::Symbol { len_max } => {
-                if let Some((short, start)) = s.short_string() {
-                    cache.prefetch_short(short);
-                    self.defer(target.field, short, start);
-                    return Some((Form::Symbol, Symbol::NULL.get(), 0));
+    ) -> Option<usize> {
+        let (form, start, len, word, end) = match target.usual {
+            Usual::Symbol { len_max } => match usual::text(w)? {
+                Text::Short(short) => return Some(self.defer(at, target, short, cache)),
+                Text::Long => {
+                    let end = usual::end_of_text(text, at + 1)?;
+                    if end - at - 1 > len_max {
+                        return None;
+                    }
+                    let symbol = cache.intern(text, at + 1, end);
+                    (Form::Symbol, symbol.get(), 0, cache.word(symbol), end + 1)
                 }
-                let (start, end) = s.plain_string()?;
-                if (end - start).wrapping_sub(1) >= len_max {
-                    return None;
+            },
+            Usual::MappedSymbol => {
+                let Text::Short(short) = usual::text(w)? else { return None };
+                match self.replaced.get(usize::from(target.mapping?))?.get(short, short.hash()) {
+                    None => return Some(self.defer(at, target, short, cache)),
+                    Some((symbol, word)) if symbol != Symbol::NULL.get() => {
+                        (Form::Symbol, symbol, 0, word, at + short.len() + 2)
+                    }
+                    // Replaced by what the field may not hold.
+                    Some(_) => return None,
                 }
-                Some((Form::Symbol, cache.intern(s.text, start, end).get(), 0))
             }
             Usual::Text { len_max } => {
-                if let Some(uuid) = s.uuid() {
-                    uuids.push(uuid);
-                    // Where the text stands, plus one: the projector hashes text.
-                    return Some((Form::Uuid, uuids.len() as u32 - 1, s.at as u32 - 36));
+                let (form, start, len, word, end) = match usual::uuid(w) {
+                    Some(uuid) => {
+                        uuids.push(uuid);
+                        (Form::Uuid, uuids.len() - 1, 0, uuid_word(&uuid), at + 38)
+                    }
+                    None => {
+                        if w[0] != b'"' {
+                            return None;
+                        }
+                        let (start, end) = (at + 1, usual::end_of_text(text, at + 1)?);
+                        let len = end - start;
+                        if len.wrapping_sub(1) >= len_max {
+                            return None;
+                        }
+                        (Form::Text, start, len, text_word(&text[start..end]), end + 1)
+                    }
+                };
+                if target.field == self.user_id {
+                    self.words.user = word;
                 }
-                let (start, end) = s.plain_string()?;
-                let len = end - start;
-                (len.wrapping_sub(1) < len_max).then_some((Form::Text, start as u32, len as u32))
+                (form, start as u32, len as u32, word, end)
             }
             Usual::Uint { min, max } => {
-                let value = s.small_integer()?;
-                (min <= value && value <= max).then(|| wide(Form::Uint, value))
+                let (value, digits) = usual::uint(w.first_chunk()?)?;
+                if value < min || value > max {
+                    return None;
+                }
+                let (form, start, len) = wide(Form::Uint, value);
+                (form, start, len, value, at + digits)
             }
             Usual::Time => {
-                let (start, end) = s.plain_string()?;
-                Some(wide(Form::Time, parse_usual(&s.text[start..end])? as u64))
+                let (micros, len) = usual::time(w, &mut self.hours)?;
+                let (form, start, half) = wide(Form::Time, micros as u64);
+                (form, start, half, micros as u64, at + len + 2)
+            }
+            Usual::Epoch { unit_micros } => {
+                let quote = usize::from(w[0] == b'"');
+                let (value, digits) = usual::uint(w[quote..].first_chunk()?)?;
+                if quote == 1 && w[1 + digits] != b'"' {
+                    return None;
+                }
+                let micros = i64::try_from(value).ok()?.checked_mul(unit_micros).filter(|m| *m <= MICROS_MAX)?;
+                let (form, start, len) = wide(Form::Time, micros as u64);
+                (form, start, len, micros as u64, at + digits + 2 * quote)
             }
             Usual::EventType => {
-                let (name, _) = s.short_string()?;
-                let event_type = self.types.get(name)?;
-                Some((Form::Symbol, self.type_symbols[event_type as usize].get(), 0))
+                let Text::Short(name) = usual::text(w)? else { return None };
+                let types = self.types.get(target.mapping.map_or(0, |ix| 1 + usize::from(ix)))?;
+                let (symbol, word) = types.get(name, name.hash())?;
+                (Form::Symbol, symbol, 0, word, at + name.len() + 2)
             }
-            Usual::None => None,
-        }
+            Usual::None => return None,
+        };
+        self.words.content.add(target.term, word);
+        self.slots.put(target.field, form, start, len);
+        Some(end)
     }
 
-    /// Reads any value, or says what is wrong with it.
+    /// Puts off looking up the symbol of a short text; says where its string ends.
+    #[inline(always)]
+    fn defer(&mut self, at: usize, target: &Target, short: Short, cache: &SymbolCache) -> usize {
+        let hash = short.hash();
+        cache.prefetch_short(hash);
+        self.deferred.push(Deferred { short, hash, term: target.term, start: at as u32 + 1, field: target.field });
+        at + short.len() + 2
+    }
+
+    /// Reads any value into its slot; false where it is null. The scanner's text ends with the line, `text` does not.
     #[inline(never)]
+    pub fn with_care(
+        &mut self,
+        s: &mut Scanner<'_>,
+        text: &[u8],
+        target: &Target,
+        projector: &mut Projector,
+        uuids: &mut Vec<[u8; 16]>,
+    ) -> Result<bool, Box<Reject>> {
+        if !self.read_with_care(s, target, projector.cache(), uuids)? {
+            return Ok(false);
+        }
+        let view = View { text, added: &self.added, uuids };
+        projector.add_known(view, self.slots.slot(target.field), &mut self.words);
+        Ok(true)
+    }
+
     fn read_with_care(
         &mut self,
         s: &mut Scanner<'_>,
         target: &Target,
         cache: &mut SymbolCache,
+        uuids: &mut Vec<[u8; 16]>,
     ) -> Result<bool, Box<Reject>> {
         let field = target.field;
         let start = s.at;
@@ -211,7 +294,7 @@ impl Fields {
             (Some(b'"'), FieldKind::Text { max_bytes }) => {
                 s.at += 1;
                 let text = s.string().map_err(from_json)?;
-                self.text(s.text, text, target, max_bytes, cache)?
+                self.text(s.text, text, target, max_bytes, cache, uuids)?
             }
             (Some(b'"'), FieldKind::Time) => {
                 s.at += 1;
@@ -273,7 +356,7 @@ impl Fields {
                 _ => return Err(self.about(RejectCode::InvalidType, field)),
             },
         };
-        self.put(field, form, start, len);
+        self.slots.put(field, form, start, len);
         Ok(true)
     }
 
@@ -297,6 +380,7 @@ impl Fields {
         target: &Target,
         bytes_max: usize,
         cache: &mut SymbolCache,
+        uuids: &mut Vec<[u8; 16]>,
     ) -> Result<Halves, Box<Reject>> {
         let start = self.added.len();
         unescape_into(text, s, &mut self.added);
@@ -320,7 +404,11 @@ impl Fields {
             self.added.truncate(start);
             return Ok((Form::Symbol, symbol.get(), 0));
         }
-        // A UUID that took this way is kept as text: the same hash, some bytes more.
+        if let Some(uuid) = value.try_into().ok().and_then(parse_uuid) {
+            uuids.push(uuid);
+            self.added.truncate(start);
+            return Ok((Form::Uuid, uuids.len() as u32 - 1, 0));
+        }
         Ok((Form::Text, (self.text_len + start) as u32, len as u32))
     }
 
@@ -366,13 +454,10 @@ impl Fields {
     }
 
     fn epoch(&self, value: i128, target: &Target) -> Result<Halves, Box<Reject>> {
-        let unit_micros = match self.time_format(target.mapping) {
-            TimeFormat::Rfc3339 => return Err(self.about(RejectCode::InvalidType, target.field)),
-            TimeFormat::EpochSeconds => 1_000_000,
-            TimeFormat::EpochMillis => 1_000,
-            TimeFormat::EpochMicros => 1,
+        let Some(unit_micros) = unit_micros(self.time_format(target.mapping)) else {
+            return Err(self.about(RejectCode::InvalidType, target.field));
         };
-        let micros = value.checked_mul(unit_micros).and_then(|m| i64::try_from(m).ok());
+        let micros = value.checked_mul(i128::from(unit_micros)).and_then(|m| i64::try_from(m).ok());
         match micros {
             Some(micros) if (MICROS_MIN..=MICROS_MAX).contains(&micros) => Ok(wide(Form::Time, micros as u64)),
             _ => Err(self.about(RejectCode::InvalidTime, target.field)),

@@ -1,52 +1,68 @@
 //! What the keys of a line mean.
 //!
-//! Senders keep to an order: each key is compared with the one that stood at its place in the line before, and looked
-//! up only where it differs. Invariant: the order decides how fast a key is found, never what it means.
+//! Invariant: a key means one field, or none that the catalog knows. Not here: which order they come in, which is the
+//! shape's, and values.
 
 use hashbrown::HashMap;
 
-use super::scan::{JsonError, Scanner, Str, unescape};
-use crate::catalog::{Catalog, FieldDef, FieldIx, FieldKind};
+use super::decode::no_object;
+use super::fields::from_json;
+use super::reject::Reject;
+use super::scan::{Scanner, Str, unescape};
+use crate::catalog::{Catalog, FieldDef, FieldIx, FieldKind, TimeFormat};
+use crate::hash::ContentTerm;
+use crate::rows::bit;
 use crate::short::{Short, ShortTable};
-
-/// How many places of a line are remembered.
-const PLACES: usize = 128;
-/// The bytes that are compared at once.
-const LOAD: usize = 16;
-/// Where no key is remembered.
-const NONE: u16 = u16::MAX;
 
 /// How a field's value usually stands: without escapes, in printable ASCII, in the form that most senders write.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Usual {
     /// Text of a dimension, up to so many bytes.
     Symbol { len_max: usize },
+    /// Text of a dimension, some of whose values a mapping replaces.
+    MappedSymbol,
     /// Other text.
     Text { len_max: usize },
     /// An integer from `min` to `max`.
     Uint { min: u64, max: u64 },
     /// `2026-11-21T08:05:16.123Z`, or without the fraction.
     Time,
-    /// The name of an event type.
+    /// So many microseconds since 1970, a number or its text.
+    Epoch { unit_micros: i64 },
+    /// The name of an event type, or what a mapping makes one.
     EventType,
-    /// Rarely, or under a mapping.
+    /// Rarely.
     None,
 }
 
 impl Usual {
-    fn of(field: &FieldDef, mapping: Option<u16>) -> Self {
+    fn of(field: &FieldDef, replaces: bool, time: TimeFormat) -> Self {
         match field.kind {
-            _ if mapping.is_some() => Self::None,
             // Short texts and UUIDs are not measured.
             FieldKind::Text { max_bytes: 0..36 } => Self::None,
+            FieldKind::Text { .. } if field.dimension.is_some() && replaces => Self::MappedSymbol,
             FieldKind::Text { max_bytes } if field.dimension.is_some() => Self::Symbol { len_max: max_bytes },
+            FieldKind::Text { .. } if replaces => Self::None,
             FieldKind::Text { max_bytes } => Self::Text { len_max: max_bytes },
             FieldKind::Uint { max } => Self::Uint { min: 0, max },
             FieldKind::SchemaVersion => Self::Uint { min: 1, max: 1 },
-            FieldKind::Time => Self::Time,
+            FieldKind::Time => match unit_micros(time) {
+                None => Self::Time,
+                Some(unit_micros) => Self::Epoch { unit_micros },
+            },
             FieldKind::EventType => Self::EventType,
             _ => Self::None,
         }
+    }
+}
+
+/// The microseconds of a time format's unit; none of text.
+pub(super) fn unit_micros(format: TimeFormat) -> Option<i64> {
+    match format {
+        TimeFormat::Rfc3339 => None,
+        TimeFormat::EpochSeconds => Some(1_000_000),
+        TimeFormat::EpochMillis => Some(1_000),
+        TimeFormat::EpochMicros => Some(1),
     }
 }
 
@@ -58,131 +74,125 @@ pub(super) struct Target {
     pub bit: u128,
     pub kind: FieldKind,
     pub usual: Usual,
+    /// How a value of the usual form enters the content hash.
+    pub term: ContentTerm,
     /// The mapping by which the key came.
     pub mapping: Option<u16>,
     /// Whether a dimension is taken from it.
     pub dimension: bool,
 }
 
-/// A key that the catalog knows.
-struct Key {
-    /// Its name in quotes, as the number that a 16-byte load makes of it. A longer one is never expected.
-    quoted: u128,
-    /// The bytes of the load that belong to it.
-    mask: u128,
-    quoted_len: usize,
-    target: Target,
+/// The number of a key that the catalog knows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct KeyIx(u16);
+
+/// What stands behind a value.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Step {
+    /// A key of the catalog's.
+    Known(KeyIx),
+    /// One that the catalog does not know.
+    Unknown(Str),
+    /// The end of the object.
+    End,
 }
 
-/// The keys that a catalog knows, and where the last line had them.
+/// The keys that a catalog knows.
 pub(super) struct Keys {
-    known: Vec<Key>,
+    targets: Vec<Target>,
     short: ShortTable,
     /// Names that are longer than 16 bytes.
     long: HashMap<Vec<u8>, u16>,
-    /// By place in the line, the key that stood there last.
-    expected: [u16; PLACES],
-}
-
-/// A key that was looked up.
-pub(super) enum Found<'a> {
-    /// It names a field.
-    Field(&'a Target),
-    /// The catalog does not know it.
-    Unknown(Str),
 }
 
 impl Keys {
-    pub fn new(catalog: &Catalog) -> Self {
-        let mut keys =
-            Self { known: Vec::new(), short: ShortTable::new(128), long: HashMap::new(), expected: [NONE; PLACES] };
+    /// For a catalog whose fields enter content hashes so.
+    pub fn new(catalog: &Catalog, term: impl Fn(FieldIx, Usual) -> ContentTerm) -> Self {
+        let mut keys = Self { targets: Vec::new(), short: ShortTable::new(128), long: HashMap::new() };
         // A foreign name goes before a field's own.
         for (i, m) in catalog.mapping().iter().enumerate() {
             if let Some(field) = catalog.field_named(&m.to) {
-                keys.add(catalog, &m.from, field, Some(i as u16));
+                let usual = Usual::of(catalog.field(field), !m.values.is_empty(), m.time);
+                keys.add(catalog, &m.from, field, usual, Some(i as u16), term(field, usual));
             }
         }
-        for (i, field) in catalog.fields().iter().enumerate() {
-            if field.kind != FieldKind::Internal {
-                keys.add(catalog, &field.name, FieldIx::new(i), None);
+        for (i, def) in catalog.fields().iter().enumerate() {
+            if def.kind != FieldKind::Internal {
+                let (field, usual) = (FieldIx::new(i), Usual::of(def, false, TimeFormat::Rfc3339));
+                keys.add(catalog, &def.name, field, usual, None, term(field, usual));
             }
         }
         keys
     }
 
     /// Adds a key, unless its name is taken.
-    fn add(&mut self, catalog: &Catalog, name: &str, field: FieldIx, mapping: Option<u16>) {
+    fn add(
+        &mut self,
+        catalog: &Catalog,
+        name: &str,
+        field: FieldIx,
+        usual: Usual,
+        mapping: Option<u16>,
+        term: ContentTerm,
+    ) {
         if self.find(name.as_bytes(), 0, name.len()).is_some() {
             return;
         }
-        let number = self.known.len() as u16;
+        let number = self.targets.len() as u16;
         match Short::of(name.as_bytes(), 0, name.len()) {
-            Some(short) => self.short.insert(short, u32::from(number)),
+            Some(short) => self.short.insert(short, u32::from(number), 0),
             None => {
                 self.long.insert(name.as_bytes().to_vec(), number);
             }
         }
-        let quoted_len = name.len() + 2;
-        let (mut quoted, mut mask) = ([0; 16], [0; 16]);
-        if quoted_len <= LOAD {
-            quoted[..quoted_len].copy_from_slice(format!("\"{name}\"").as_bytes());
-            mask[..quoted_len].fill(0xFF);
-        }
         let def = catalog.field(field);
-        self.known.push(Key {
-            quoted: u128::from_le_bytes(quoted),
-            mask: u128::from_le_bytes(mask),
-            quoted_len,
-            target: Target {
-                field,
-                bit: 1 << field.index(),
-                kind: def.kind,
-                usual: Usual::of(def, mapping),
-                mapping,
-                dimension: def.dimension.is_some(),
-            },
-        });
+        let dimension = def.dimension.is_some();
+        self.targets.push(Target { field, bit: bit(field), kind: def.kind, usual, term, mapping, dimension });
+    }
+
+    /// What a key names.
+    #[inline(always)]
+    pub fn target(&self, key: KeyIx) -> &Target {
+        &self.targets[usize::from(key.0)]
     }
 
     /// The number of the key `text[start..end]`.
     #[inline(always)]
     fn find(&self, text: &[u8], start: usize, end: usize) -> Option<u16> {
         match Short::of(text, start, end) {
-            Some(short) => self.short.get(short).map(|number| number as u16),
+            Some(short) => self.short.get(short, short.hash()).map(|(number, _)| number as u16),
             None => self.long.get(&text[start..end]).copied(),
         }
     }
 
-    /// Eats the key that stood at this place last, if it stands there again.
+    /// Reads what stands behind a value, or at the line's beginning, and moves the scanner to the next value.
     #[inline(always)]
-    pub fn expected(&self, s: &mut Scanner<'_>, place: usize) -> Option<&Target> {
-        let key = self.known.get(usize::from(*self.expected.get(place)?))?;
-        let load = s.text.get(s.at..).and_then(|rest| rest.first_chunk::<16>())?;
-        if (u128::from_le_bytes(*load) ^ key.quoted) & key.mask != 0 {
-            return None;
+    pub fn read(&self, s: &mut Scanner<'_>, first: bool) -> Result<Step, Box<Reject>> {
+        s.skip_space();
+        if first {
+            if !s.eat(b'{') {
+                return Err(no_object(*s));
+            }
+            s.skip_space();
         }
-        s.at += key.quoted_len;
-        Some(&key.target)
-    }
-
-    /// Finds any key and where it ends, and expects it at this place from now on.
-    #[inline(never)]
-    pub fn look_up(&mut self, mut s: Scanner<'_>, place: usize) -> Result<(Found<'_>, usize), JsonError> {
-        s.expect(b'"')?;
-        let key = s.string()?;
+        if s.eat(b'}') {
+            return Ok(Step::End);
+        }
+        if !first {
+            s.expect(b',').map_err(from_json)?;
+            s.skip_space();
+        }
+        s.expect(b'"').map_err(from_json)?;
+        let key = s.string().map_err(from_json)?;
+        s.skip_space();
+        s.expect(b':').map_err(from_json)?;
+        s.skip_space();
         let number = if key.escaped {
             let name = unescape(s.text, key);
             self.find(&name, 0, name.len())
         } else {
             self.find(s.text, key.start, key.end)
         };
-        let Some(number) = number else { return Ok((Found::Unknown(key), s.at)) };
-        let found = &self.known[usize::from(number)];
-        if found.quoted_len <= LOAD
-            && let Some(expected) = self.expected.get_mut(place)
-        {
-            *expected = number;
-        }
-        Ok((Found::Field(&found.target), s.at))
+        Ok(number.map_or(Step::Unknown(key), |number| Step::Known(KeyIx(number))))
     }
 }

@@ -5,8 +5,10 @@
 
 use std::borrow::Cow;
 
+use xxhash_rust::xxh3::xxh3_64;
+
 use super::scan::{DEPTH_MAX, JsonError, Kind, MEMBERS_MAX, Scanner, quote_into, unescape, unescaped};
-use crate::hash::HashValue;
+use crate::hash::{ContentSum, ContentTerm, Letter, text_word};
 
 /// One member of an object: its key's text, and where its value lies.
 type Member<'a> = (Cow<'a, [u8]>, std::ops::Range<usize>);
@@ -71,20 +73,15 @@ fn canonical_into(scanner: &mut Scanner<'_>, depth: usize, out: &mut Vec<u8>) ->
             out.push(b'}');
         }
         b'[' => {
-            scanner.at += 1;
             out.push(b'[');
-            scanner.skip_space();
             let mut first = true;
-            while !scanner.eat(b']') {
+            scanner.each_element(|scanner| {
                 if !first {
-                    scanner.expect(b',')?;
-                    scanner.skip_space();
                     out.push(b',');
                 }
                 first = false;
-                canonical_into(scanner, depth + 1, out)?;
-                scanner.skip_space();
-            }
+                canonical_into(scanner, depth + 1, out)
+            })?;
             out.push(b']');
         }
         _ => {
@@ -98,28 +95,80 @@ fn canonical_into(scanner: &mut Scanner<'_>, depth: usize, out: &mut Vec<u8>) ->
     Ok(())
 }
 
-/// How an unknown field enters a content hash: the index of its letter, and its word; a null is missing.
-pub(crate) fn json_word(value: &[u8]) -> Option<(u8, u64)> {
-    let mut scanner = Scanner::new(value, 0);
-    let hash = match scanner.value(0).ok()? {
-        Kind::Null => return None,
-        Kind::String(s) => return Some((b'T', HashValue::Text(&unescaped(value, s)).word())),
-        Kind::Number => {
+/// How an unknown field enters a content hash: its letter and its word; a null is missing.
+pub(crate) fn json_word(value: &[u8]) -> Option<(Letter, u64)> {
+    match value.first()? {
+        b'n' => return None,
+        b'"' => match Scanner::new(value, 0).value(0).ok()? {
+            Kind::String(s) => return Some((Letter::Text, text_word(&unescaped(value, s)))),
+            _ => return None,
+        },
+        b'-' | b'0'..=b'9' => {
             let text = std::str::from_utf8(value).ok()?;
             match (text.parse::<u64>(), text.parse::<i64>()) {
-                (Ok(n), _) => HashValue::Uint(n),
+                (Ok(n), _) => return Some((Letter::Uint, n)),
                 // -0 is no unsigned number to Rust, and no negative one to us.
-                (_, Ok(0)) => HashValue::Uint(0),
-                (_, Ok(n)) => HashValue::Int(n),
-                _ => HashValue::Json(value),
+                (_, Ok(0)) => return Some((Letter::Uint, 0)),
+                (_, Ok(n)) => return Some((Letter::Int, n as u64)),
+                _ => {}
             }
         }
-        Kind::Object | Kind::Array | Kind::True | Kind::False => {
-            let canonical = canonical_json(value).ok()?;
-            return Some((b'J', HashValue::Json(&canonical).word()));
+        _ => {}
+    }
+    Some((Letter::Json, free_word(value)))
+}
+
+/// The word of free JSON; what is no JSON enters as it stands.
+pub(crate) fn free_word(value: &[u8]) -> u64 {
+    let mut sum = ContentSum::default();
+    let mut scanner = Scanner::new(value, 0);
+    scanner.skip_space();
+    match add_free(&mut scanner, b"", 0, &mut sum) {
+        Ok(()) => sum.word(),
+        Err(_) => xxh3_64(value),
+    }
+}
+
+/// Adds the term that the value makes under a name to a sum; the value is eaten.
+fn add_free(scanner: &mut Scanner<'_>, name: &[u8], depth: usize, sum: &mut ContentSum) -> Result<(), JsonError> {
+    let (text, start) = (scanner.text, scanner.at);
+    if depth > DEPTH_MAX {
+        return Err(JsonError::TooLarge);
+    }
+    let mut inside = ContentSum::default();
+    let (letter, word) = match scanner.peek() {
+        Some(b'{') => {
+            scanner.each_member(|s, key| add_free(s, &unescaped(text, key), depth + 1, &mut inside))?;
+            (Letter::Object, inside.word())
         }
+        Some(b'[') => {
+            let mut place = 0;
+            scanner.each_element(|s| {
+                place += 1;
+                add_free(s, decimal(place - 1, &mut [0; 20]), depth + 1, &mut inside)
+            })?;
+            (Letter::Array, inside.word())
+        }
+        _ => match scanner.value(depth)? {
+            Kind::String(s) => (Letter::Text, text_word(&unescaped(text, s))),
+            _ => (Letter::Json, xxh3_64(&text[start..scanner.at])),
+        },
     };
-    Some((hash.letter(), hash.word()))
+    sum.add(ContentTerm::of(name, letter), word);
+    Ok(())
+}
+
+/// A number in decimal.
+fn decimal(mut number: u64, room: &mut [u8; 20]) -> &[u8] {
+    let mut at = room.len();
+    loop {
+        at -= 1;
+        room[at] = b'0' + (number % 10) as u8;
+        number /= 10;
+        if number == 0 {
+            return &room[at..];
+        }
+    }
 }
 
 /// A key of `attributes` as a dimension's value: text, or a number or truth value as written; null, objects and

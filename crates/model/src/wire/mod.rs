@@ -11,14 +11,17 @@ mod keys;
 mod members;
 mod reject;
 mod scan;
+mod shape;
 mod text;
+mod usual;
 mod write;
 
 pub use array::{BodyCode, BodyError, readable_member};
 pub use decode::{Decoded, Decoder, Intake};
-pub(crate) use members::{attribute_text, json_word};
+pub(crate) use members::{attribute_text, free_word, json_word};
 pub use members::{canonical_json, find_member, members};
 pub use reject::{Reject, RejectCode};
 pub use scan::{JsonError, quote_into};
+pub(crate) use text::parse_uuid;
 pub use text::{check_text, format_uuid};
 pub use write::record_json;

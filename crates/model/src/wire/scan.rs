@@ -6,13 +6,12 @@
 
 use std::borrow::Cow;
 
-use super::text::parse_uuid;
-use crate::short::Short;
-
 /// The deepest nesting.
 pub(crate) const DEPTH_MAX: usize = 32;
 /// The most members of one nested object.
 pub(super) const MEMBERS_MAX: usize = 512;
+/// The members of an object whose keys are kept at hand.
+const FEW: usize = 8;
 
 /// Why a text is no JSON that we take.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -32,8 +31,6 @@ pub(crate) struct Str {
     pub end: usize,
     /// It has escapes.
     pub escaped: bool,
-    /// It has bytes that are not printable ASCII (DEL or from 0x80 on).
-    pub special: bool,
 }
 
 /// A scanned value's kind.
@@ -52,14 +49,12 @@ pub(crate) enum Kind {
 pub(crate) struct Scanner<'a> {
     pub text: &'a [u8],
     pub at: usize,
-    /// The text is known to have no byte from 0x7F on.
-    pub printable: bool,
 }
 
 impl<'a> Scanner<'a> {
-    /// Of a text that may hold any bytes of UTF-8.
+    /// Of a text, from a place in it on.
     pub fn new(text: &'a [u8], at: usize) -> Self {
-        Self { text, at, printable: false }
+        Self { text, at }
     }
 
     #[inline(always)]
@@ -96,59 +91,10 @@ impl<'a> Scanner<'a> {
         let end = stop_from(self.text, start);
         self.at = end + 1;
         match self.text.get(end) {
-            Some(b'"') => Ok(Str { start, end, escaped: false, special: self.special(start, end) }),
+            Some(b'"') => Ok(Str { start, end, escaped: false }),
             Some(b'\\') => self.string_with_escapes(start, end),
             _ => Err(JsonError::Syntax),
         }
-    }
-
-    /// Eats a string of printable ASCII without escapes, and says where its inside lies; none, with the scanner
-    /// anywhere, if it is none.
-    #[inline(always)]
-    pub fn plain_string(&mut self) -> Option<(usize, usize)> {
-        if self.peek() != Some(b'"') {
-            return None;
-        }
-        let start = self.at + 1;
-        let end = stop_from(self.text, start);
-        self.at = end + 1;
-        if self.text.get(end) != Some(&b'"') || self.special(start, end) {
-            return None;
-        }
-        Some((start, end))
-    }
-
-    /// The same for 1 to 15 bytes, which one load shows; says where they begin, too. Leaves what is longer where it
-    /// stands.
-    #[inline(always)]
-    pub fn short_string(&mut self) -> Option<(Short, usize)> {
-        let load = self.text.get(self.at..)?.first_chunk::<17>()?;
-        let [b'"', inside @ ..] = load else { return None };
-        let len = stops(inside).trailing_zeros() as usize;
-        if inside.get(len) != Some(&b'"') {
-            return None;
-        }
-        let start = self.at + 1;
-        if self.special(start, start + len) {
-            return None;
-        }
-        let text = Short::of_load(inside, len)?;
-        self.at = start + len + 1;
-        Some((text, start))
-    }
-
-    /// Eats a canonical UUID.
-    #[inline(always)]
-    pub fn uuid(&mut self) -> Option<[u8; 16]> {
-        let [b'"', text @ .., b'"'] = self.text.get(self.at..)?.first_chunk::<38>()? else { return None };
-        let uuid = parse_uuid(text)?;
-        self.at += 38;
-        Some(uuid)
-    }
-
-    #[inline(always)]
-    fn special(&self, start: usize, end: usize) -> bool {
-        !self.printable && self.text[start..end].iter().any(|b| *b >= 0x7F)
     }
 
     /// Goes on behind the first backslash, which stands at `stop`.
@@ -158,7 +104,7 @@ impl<'a> Scanner<'a> {
             self.at = stop + 1;
             match self.text.get(stop) {
                 Some(b'"') => {
-                    return Ok(Str { start, end: stop, escaped: true, special: self.special(start, stop) });
+                    return Ok(Str { start, end: stop, escaped: true });
                 }
                 Some(b'\\') => self.escape()?,
                 _ => return Err(JsonError::Syntax),
@@ -197,26 +143,6 @@ impl<'a> Scanner<'a> {
             let digit = (b as char).to_digit(16).ok_or(JsonError::Syntax)?;
             Ok(value * 16 + digit)
         })
-    }
-
-    /// Eats an integer of 1 to 18 digits, or nothing where something else stands.
-    #[inline(always)]
-    pub fn small_integer(&mut self) -> Option<u64> {
-        let mut at = self.at;
-        let mut value = 0_u64;
-        let mut next = self.peek();
-        while let Some(digit @ b'0'..=b'9') = next {
-            value = value.wrapping_mul(10).wrapping_add(u64::from(digit - b'0'));
-            at += 1;
-            next = self.text.get(at).copied();
-        }
-        let digits = at - self.at;
-        let leading_zero = digits > 1 && self.peek() == Some(b'0');
-        if digits.wrapping_sub(1) >= 18 || leading_zero || matches!(next, Some(b'.' | b'e' | b'E')) {
-            return None;
-        }
-        self.at = at;
-        Some(value)
     }
 
     /// A number, by the grammar of RFC 8259.
@@ -272,20 +198,8 @@ impl<'a> Scanner<'a> {
                 Ok(Kind::Object)
             }
             b'[' => {
-                self.at += 1;
-                self.skip_space();
-                if self.eat(b']') {
-                    return Ok(Kind::Array);
-                }
-                loop {
-                    self.skip_space();
-                    self.value(depth + 1)?;
-                    self.skip_space();
-                    if self.eat(b']') {
-                        return Ok(Kind::Array);
-                    }
-                    self.expect(b',')?;
-                }
+                self.each_element(|scanner| scanner.value(depth + 1).map(|_| ()))?;
+                Ok(Kind::Array)
             }
             b't' => self.word(b"true").map(|()| Kind::True),
             b'f' => self.word(b"false").map(|()| Kind::False),
@@ -352,18 +266,42 @@ impl<'a> Scanner<'a> {
     }
 
     fn object(&mut self, depth: usize) -> Result<(), JsonError> {
-        let mut keys: Vec<Str> = Vec::new();
+        // Most objects have few members, and need no memory of their own.
+        let (mut few, mut many) = ([Str { start: 0, end: 0, escaped: false }; FEW], Vec::new());
+        let mut count = 0;
         self.each_member(|scanner, key| {
-            if keys.len() >= MEMBERS_MAX {
+            if count >= MEMBERS_MAX {
                 return Err(JsonError::TooLarge);
             }
             let name = unescaped(scanner.text, key);
-            if keys.iter().any(|other| unescaped(scanner.text, *other) == name) {
+            if few[..count.min(FEW)].iter().chain(&many).any(|other| unescaped(scanner.text, *other) == name) {
                 return Err(JsonError::DuplicateKey);
             }
-            keys.push(key);
+            match few.get_mut(count) {
+                Some(place) => *place = key,
+                None => many.push(key),
+            }
+            count += 1;
             scanner.value(depth + 1).map(|_| ())
         })
+    }
+
+    /// Goes through an array's elements; `take` is called at each and must eat it.
+    pub fn each_element(&mut self, mut take: impl FnMut(&mut Self) -> Result<(), JsonError>) -> Result<(), JsonError> {
+        self.expect(b'[')?;
+        self.skip_space();
+        if self.eat(b']') {
+            return Ok(());
+        }
+        loop {
+            self.skip_space();
+            take(self)?;
+            self.skip_space();
+            if self.eat(b']') {
+                return Ok(());
+            }
+            self.expect(b',')?;
+        }
     }
 
     /// Goes through an object's members; `take` is called at each value and must eat it.

@@ -32,42 +32,39 @@ pub(crate) fn parse_uuid(text: &[u8; 36]) -> Option<[u8; 16]> {
     if text[8] != b'-' || text[13] != b'-' || text[18] != b'-' || text[23] != b'-' {
         return None;
     }
-    let mut digits = [0_u8; 32];
-    digits[..8].copy_from_slice(&text[..8]);
-    digits[8..12].copy_from_slice(&text[9..13]);
-    digits[12..16].copy_from_slice(&text[14..18]);
-    digits[16..20].copy_from_slice(&text[19..23]);
-    digits[20..].copy_from_slice(&text[24..]);
-    hex_pairs(&digits)
+    // The digits as four numbers: put together from parts of memory, they would have to wait for the writes.
+    let four = |at: usize| u64::from(u32::from_le_bytes([text[at], text[at + 1], text[at + 2], text[at + 3]]));
+    let eight = |at: usize| four(at) | four(at + 4) << 32;
+    hex_pairs([eight(0), four(9) | four(14) << 32, four(19) | four(24) << 32, eight(28)])
 }
 
-/// Sixteen bytes from 32 lower-case hexadecimal digits.
+/// Sixteen bytes from 32 lower-case hexadecimal digits, eight in each number, the first lowest.
 #[cfg(target_arch = "x86_64")]
-#[inline]
-fn hex_pairs(digits: &[u8; 32]) -> Option<[u8; 16]> {
+#[inline(always)]
+fn hex_pairs(digits: [u64; 4]) -> Option<[u8; 16]> {
     use std::arch::x86_64::{
-        __m128i, _mm_add_epi8, _mm_and_si128, _mm_cmpeq_epi8, _mm_loadu_si128, _mm_max_epu8, _mm_min_epu8,
-        _mm_movemask_epi8, _mm_or_si128, _mm_packus_epi16, _mm_set1_epi8, _mm_set1_epi16, _mm_slli_epi16,
-        _mm_srli_epi16, _mm_storeu_si128,
+        __m128i, _mm_add_epi8, _mm_and_si128, _mm_cmpeq_epi8, _mm_max_epu8, _mm_min_epu8, _mm_movemask_epi8,
+        _mm_or_si128, _mm_packus_epi16, _mm_set_epi64x, _mm_set1_epi8, _mm_set1_epi16, _mm_slli_epi16, _mm_srli_epi16,
+        _mm_storeu_si128,
     };
-    // SAFETY: SSE2 is part of x86_64; loads and stores stay within the two arrays.
+    // SAFETY: SSE2 is part of x86_64; the store stays within the array.
     unsafe {
         let within = |x: __m128i, low: u8, high: u8| {
             let clamped = _mm_max_epu8(_mm_min_epu8(x, _mm_set1_epi8(high as i8)), _mm_set1_epi8(low as i8));
             _mm_cmpeq_epi8(clamped, x)
         };
-        let half = |at: usize| {
-            let x = _mm_loadu_si128(digits.as_ptr().add(at).cast::<__m128i>());
+        let half = |low: u64, high: u64| {
+            let x = _mm_set_epi64x(high as i64, low as i64);
             let letter = within(x, b'a', b'f');
             let good = _mm_or_si128(within(x, b'0', b'9'), letter);
             let nine = _mm_and_si128(letter, _mm_set1_epi8(9));
             let nibbles = _mm_and_si128(_mm_add_epi8(x, nine), _mm_set1_epi8(0xF));
             // In each 16 bits the first digit is the low byte: it becomes the high nibble.
             let pairs = _mm_or_si128(_mm_slli_epi16::<4>(nibbles), _mm_srli_epi16::<8>(nibbles));
-            (_mm_and_si128(pairs, _mm_set1_epi16(0xFF)), _mm_movemask_epi8(good))
+            (_mm_and_si128(pairs, _mm_set1_epi16(0xFF)), good)
         };
-        let ((first, good), (second, also)) = (half(0), half(16));
-        if good & also != 0xFFFF {
+        let ((first, good), (second, also)) = (half(digits[0], digits[1]), half(digits[2], digits[3]));
+        if _mm_movemask_epi8(_mm_and_si128(good, also)) != 0xFFFF {
             return None;
         }
         let mut out = [0_u8; 16];
@@ -77,14 +74,15 @@ fn hex_pairs(digits: &[u8; 32]) -> Option<[u8; 16]> {
 }
 
 #[cfg(not(target_arch = "x86_64"))]
-fn hex_pairs(digits: &[u8; 32]) -> Option<[u8; 16]> {
+fn hex_pairs(digits: [u64; 4]) -> Option<[u8; 16]> {
     let nibble = |b: u8| match b {
         b'0'..=b'9' => Some(b - b'0'),
         b'a'..=b'f' => Some(b - b'a' + 10),
         _ => None,
     };
+    let digits = digits.map(u64::to_le_bytes);
     let mut out = [0_u8; 16];
-    for (byte, pair) in out.iter_mut().zip(digits.chunks_exact(2)) {
+    for (byte, pair) in out.iter_mut().zip(digits.as_flattened().chunks_exact(2)) {
         *byte = nibble(pair[0])? << 4 | nibble(pair[1])?;
     }
     Some(out)

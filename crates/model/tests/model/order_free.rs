@@ -7,7 +7,7 @@ use adsum_model::catalog::{BillableType, NullPolicy};
 use proptest::prelude::*;
 use serde_json::Value;
 
-use crate::content_hash::content_of;
+use crate::content_hash::{content_of, word_of};
 use crate::door::{Config, Facts, SOURCE, campaign, dimension, line};
 use crate::events::{Members, Writing, any_event};
 
@@ -47,7 +47,7 @@ fn check(config: &Config, event: &Members, seeds: &[u64]) -> Result<(), TestCase
         prop_assert_eq!(found.content, content_of(&writings[i]), "{:?}", &writings[i]);
     }
     let want = expected(event);
-    let user = want["userId"].as_str().map_or(0, |id| xxhash_rust::xxh3::xxh3_64(id.as_bytes()));
+    let user = want["userId"].as_str().map_or(0, word_of);
     prop_assert_eq!(facts[0].user, user);
     for (json, writing) in door.json(&decoded.batch).iter().zip(&writings) {
         let got: Value = serde_json::from_str(json).unwrap();
