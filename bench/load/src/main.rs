@@ -118,11 +118,12 @@ fn run(args: RunArgs) -> anyhow::Result<()> {
         (Some(pid), Some(before)) => process::cpu_time(pid)?.saturating_sub(before),
         _ => Duration::ZERO,
     };
+    let peak_mb = args.pid.map(process::peak_mb).transpose()?.unwrap_or_default();
     let probed = prober.map(probe::Prober::end).transpose()?;
     if let Some(token) = token {
         let expected = before.plus(&sent.counts).plus(&probed.as_ref().map(probe::Probed::counts).unwrap_or_default());
         ledger::check(args.address, token, &expected)?;
     }
-    writeln!(std::io::stdout(), "{}", outcome::json(&mut sent, cpu, probed))?;
+    writeln!(std::io::stdout(), "{}", outcome::json(&mut sent, cpu, peak_mb, probed))?;
     Ok(())
 }

@@ -51,7 +51,7 @@ impl Sent {
 }
 
 /// The figures: rates a second, microseconds.
-pub fn json(sent: &mut Sent, cpu: Duration, probed: Option<Probed>) -> Value {
+pub fn json(sent: &mut Sent, cpu: Duration, peak_mb: u64, probed: Option<Probed>) -> Value {
     let requests = sent.latencies.len() as u64;
     let micros = sent.elapsed.as_micros().max(1) as u64;
     let mut figures = json!({
@@ -63,6 +63,7 @@ pub fn json(sent: &mut Sent, cpu: Duration, probed: Option<Probed>) -> Value {
         "eventsPerSecond": sent.counts.received * 1_000_000 / micros,
         "latencyMicros": percentiles(&mut sent.latencies),
         "serverCpuMicros": cpu.as_micros() as u64,
+        "serverPeakMb": peak_mb,
         "serverCpuNanosPerEvent": cpu.as_nanos() as u64 / sent.counts.received.max(1),
     });
     if let Some(mut probed) = probed {
