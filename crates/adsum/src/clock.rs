@@ -10,6 +10,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use adsum_model::time::{EventTime, MICROS_PER_SECOND, ReceivedAt};
+use ulid::Ulid;
 
 /// The wall clock.
 pub fn now() -> ReceivedAt {
@@ -27,10 +28,21 @@ pub fn random<const N: usize>() -> anyhow::Result<[u8; N]> {
     Ok(bytes)
 }
 
-/// An id that sorts by its time, as text: 48 bits of milliseconds and 80 random ones (the ULID specification).
+/// The last id given out.
+static LAST_ULID: Mutex<Option<Ulid>> = Mutex::new(None);
+
+/// An id that sorts by its time, as text: 48 bits of milliseconds and 80 random ones, of which those of one millisecond
+/// are counted up from the first, so that not every id asks the operating system (the ULID specification, both).
 pub fn ulid(at: ReceivedAt) -> anyhow::Result<String> {
     let milliseconds = u64::try_from(at.micros() / 1000).unwrap_or_default();
-    Ok(ulid::Ulid::from_parts(milliseconds, u128::from_le_bytes(random()?)).to_string())
+    let mut last = LAST_ULID.lock().unwrap_or_else(PoisonError::into_inner);
+    let counted = last.filter(|last| last.timestamp_ms() == milliseconds).and_then(|last| last.increment().ok());
+    let id = match counted {
+        Some(id) => id,
+        None => Ulid::from_parts(milliseconds, u128::from_le_bytes(random()?)),
+    };
+    *last = Some(id);
+    Ok(id.to_string())
 }
 
 /// Microseconds as seconds, for a measurement.

@@ -65,6 +65,9 @@ impl Outcome {
             let future = row.occurred_at.micros() > row.received_at.micros().saturating_add(future_micros);
             outcome.quarantined += usize::from(future || row.occurred_at < line);
         }
+        if outcome.accepted == batch.len() {
+            return outcome;
+        }
         let id_names = names_of(catalog, "eventId");
         for (index, head) in batch.heads.iter().enumerate().filter(|(_, head)| head.kind == RecordKind::Reject) {
             outcome.rejected += 1;

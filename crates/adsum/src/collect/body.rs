@@ -5,13 +5,12 @@
 //! followed by something else is refused whole. Not here: how it is read
 //! (http) and what the text says (adsum-model).
 
-use std::io::Read;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use flate2::bufread::MultiGzDecoder;
 use http::{HeaderMap, StatusCode, header};
 use zstd::zstd_safe::{DCtx, zstd_sys::ZSTD_ErrorCode};
 
+use super::gunzip::{Gunzip, Refused};
 use crate::http::{Problem, only_header};
 
 /// How many pieces of memory to decompress into wait for the next body.
@@ -92,6 +91,7 @@ pub struct Decompressor {
 
 struct Scratch {
     text: Vec<u8>,
+    gzip: Gunzip,
     zstd: DCtx<'static>,
 }
 
@@ -122,7 +122,8 @@ impl Decompressor {
     fn with_scratch(&self, work: impl FnOnce(&mut Scratch) -> Result<(), Problem>) -> Result<Vec<u8>, Problem> {
         let waiting = self.idle().pop();
         // The room is asked for once and used as far as texts need it; the one byte more tells too long from just fits.
-        let room = || Scratch { text: Vec::with_capacity(self.bytes_max + 1), zstd: DCtx::create() };
+        let room =
+            || Scratch { text: Vec::with_capacity(self.bytes_max + 1), gzip: Gunzip::new(), zstd: DCtx::create() };
         let mut scratch = waiting.unwrap_or_else(room);
         scratch.text.clear();
         let result = work(&mut scratch).map(|()| scratch.text.as_slice().to_vec());
@@ -140,11 +141,10 @@ impl Decompressor {
 
 impl Scratch {
     fn gunzip(&mut self, body: &[u8], bytes_max: usize) -> Result<(), Problem> {
-        let read = MultiGzDecoder::new(body).take(bytes_max as u64 + 1).read_to_end(&mut self.text);
-        if self.text.len() > bytes_max {
-            return Err(too_large(bytes_max));
-        }
-        read.map(|_| ()).map_err(|error| damaged("gzip", &error.to_string()))
+        self.gzip.append(body, &mut self.text, bytes_max).map_err(|refused| match refused {
+            Refused::TooLarge => too_large(bytes_max),
+            Refused::Damaged => damaged("gzip", "what is there is cut short, followed by something else or not gzip"),
+        })
     }
 
     /// In one go: what was written serves as the window, so that no frame's header can ask for memory.

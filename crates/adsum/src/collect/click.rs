@@ -6,7 +6,7 @@
 use std::sync::Arc;
 
 use axum::Extension;
-use axum::extract::RawQuery;
+use axum::extract::{RawQuery, State};
 use axum::response::{IntoResponse, Response};
 use http::{HeaderMap, HeaderValue, StatusCode, header};
 
@@ -18,7 +18,7 @@ use crate::http::{Peer, Problem};
 
 /// Registers a click and answers 302.
 pub async fn click(
-    Extension(collector): Extension<Arc<Collector>>,
+    State(collector): State<Arc<Collector>>,
     RawQuery(query): RawQuery,
     headers: HeaderMap,
     peer: Option<Extension<Peer>>,

@@ -1,12 +1,13 @@
 //! `POST /v1/events/collect`.
 //!
-//! Invariant: once the body is read the work belongs to a task of its own, so that a client that goes away undoes
-//! nothing, and a retry meets what it did.
+//! Invariant: a request that was read whole is taken whole or not at all, also where its client goes away. With an
+//! idempotency key the work belongs to a task of its own, so that a retry meets what it did.
 
 use std::sync::Arc;
 
 use axum::Extension;
 use axum::body::Body;
+use axum::extract::State;
 use axum::response::{IntoResponse, Response};
 use http::HeaderMap;
 use xxhash_rust::xxh3::xxh3_128_with_seed;
@@ -14,9 +15,10 @@ use xxhash_rust::xxh3::xxh3_128_with_seed;
 use super::answer::Answer;
 use super::body::{self, Encoding, Format};
 use super::idempotency::{self, Begin};
-use super::intake::{Collector, aside};
+use super::intake::Collector;
 use crate::clock;
 use crate::http::{BodyPermit, EventQuota, Principal, Problem, owned, read_body};
+use crate::service::Service;
 
 /// What a compressed byte weighs against a plain one, when it is asked whether work is done aside.
 const COMPRESSED_WEIGHT: usize = 16;
@@ -35,7 +37,7 @@ struct Request {
 
 /// Takes events in.
 pub async fn collect(
-    Extension(collector): Extension<Arc<Collector>>,
+    State(collector): State<Arc<Collector>>,
     Extension(principal): Extension<Principal>,
     Extension(quota): Extension<EventQuota>,
     headers: HeaderMap,
@@ -43,10 +45,16 @@ pub async fn collect(
 ) -> Result<Response, Problem> {
     let (format, encoding, key) = (Format::of(&headers)?, Encoding::of(&headers)?, idempotency::key(&headers)?);
     let bytes_max = collector.service.config.collect.body_bytes_max();
+    let Service { guard, writer, .. } = &*collector.service;
+    let room = |bytes| writer.spares().text(bytes);
     let (body, memory) =
-        read_body(body, &headers, bytes_max, || body::too_large(bytes_max), &collector.service.guard.bodies).await?;
+        read_body(body, &headers, bytes_max, || body::too_large(bytes_max), &guard.bodies, room).await?;
     let request = Request { format, encoding, key, body, memory, principal, quota };
-    Ok(owned(take(collector, request)).await?.into_response())
+    let answer = match request.key {
+        None => take(collector, request).await,
+        Some(_) => owned(take(collector, request)).await,
+    };
+    Ok(answer?.into_response())
 }
 
 async fn take(collector: Arc<Collector>, request: Request) -> Result<Answer, Problem> {
@@ -59,7 +67,7 @@ async fn take(collector: Arc<Collector>, request: Request) -> Result<Answer, Pro
         // How much comes out is known only then; until then it has room for the most.
         Encoding::Gzip | Encoding::Zstd => {
             let room = budget.acquire(bytes_max as u64)?;
-            let text = aside(weight, move || own.decompressor.text(encoding, body)).await??;
+            let text = collector.aside(weight, move || own.decompressor.text(encoding, body)).await??;
             drop((room, memory));
             let memory = budget.acquire(text.len() as u64)?;
             (text, memory)

@@ -3,11 +3,13 @@
 //! Invariant: events are resolved by one directory and appended under its revision; what was submitted goes on whoever
 //! waits for it. Not here: HTTP (events, pixel, click) and the log (writer).
 
+use std::num::NonZeroUsize;
 use std::sync::Arc;
 
 use adsum_model::record::Stream;
 use adsum_model::wire::{BodyCode, BodyError, Decoded, Intake};
 use http::StatusCode;
+use tokio::sync::Semaphore;
 
 use super::answer::Outcome;
 use super::body::{Decompressor, Format};
@@ -20,8 +22,8 @@ use crate::http::{EventQuota, Problem};
 use crate::service::Service;
 use crate::writer::Appending;
 
-/// Work on more bytes than this leaves the threads that carry sockets.
-const INLINE_BYTES_MAX: usize = 256 << 10;
+/// Work on more bytes than this, about a millisecond of it, leaves the threads that carry sockets.
+const INLINE_BYTES_MAX: usize = 1 << 20;
 /// So many events of a request tell the clock in a doubt what time it is.
 const SENDERS_ASKED_MAX: usize = 32;
 
@@ -34,6 +36,8 @@ pub struct Collector {
     /// Takes bodies out of their encodings.
     pub decompressor: Decompressor,
     decoders: Decoders,
+    /// Work aside goes on for as many requests at once as there are cores: more would only take each other's caches.
+    places: Arc<Semaphore>,
     future_micros: i64,
     events_max: usize,
     ip: IpPolicy,
@@ -54,6 +58,7 @@ impl Collector {
         Self {
             decoders: Decoders::new(service.catalog.clone(), service.secret, campaigns),
             keys: Arc::default(),
+            places: Arc::new(Semaphore::new(std::thread::available_parallelism().map_or(1, NonZeroUsize::get))),
             decompressor: Decompressor::new(service.config.collect.body_bytes_max()),
             future_micros: service.config.rules().future_micros,
             events_max: service.config.collect.events_max(),
@@ -76,7 +81,7 @@ impl Collector {
         let revision = directory.revision;
         let (collector, source) = (self.clone(), source.to_owned());
         let bytes = text.len();
-        let decoded = aside(bytes, move || collector.decode(format, text, &source, &directory)).await??;
+        let decoded = self.aside(bytes, move || collector.decode(format, text, &source, &directory)).await??;
         let line = self.service.live.line();
         let outcome = Outcome::of(&decoded, &self.service.catalog, line, self.future_micros);
         quota.take(u32::try_from(outcome.events()).unwrap_or(u32::MAX))?;
@@ -94,7 +99,7 @@ impl Collector {
         if format == Format::Lines {
             check_lines(&text, self.events_max)?;
         }
-        let mut decoded = Decoded::default();
+        let mut decoded = self.service.writer.spares().decoded(text.len());
         self.decoders.with(&directory.campaigns, |worker| {
             match format {
                 Format::Array => worker
@@ -108,6 +113,28 @@ impl Collector {
         })
     }
 
+    /// Does work on so many bytes: where it stands, or aside where it would hold up others.
+    pub async fn aside<R: Send + 'static>(
+        &self,
+        bytes: usize,
+        work: impl FnOnce() -> R + Send + 'static,
+    ) -> Result<R, Problem> {
+        if bytes <= INLINE_BYTES_MAX {
+            return Ok(work());
+        }
+        // The semaphore is never closed.
+        let place = self.places.clone().acquire_owned().await;
+        let work = move || {
+            let result = work();
+            drop(place);
+            result
+        };
+        tokio::task::spawn_blocking(work).await.map_err(|error| {
+            tracing::error!(%error, "decoding a request failed");
+            Problem::internal()
+        })
+    }
+
     /// In a doubt the senders' times say which clock is right.
     fn tell_clock(&self, decoded: &Decoded) {
         if self.service.clock.is_in_doubt() {
@@ -118,26 +145,18 @@ impl Collector {
     }
 }
 
-/// Does work on so many bytes: where it stands, or aside where it would hold up others.
-pub async fn aside<R: Send + 'static>(bytes: usize, work: impl FnOnce() -> R + Send + 'static) -> Result<R, Problem> {
-    if bytes <= INLINE_BYTES_MAX {
-        return Ok(work());
-    }
-    tokio::task::spawn_blocking(work).await.map_err(|error| {
-        tracing::error!(%error, "decoding a request failed");
-        Problem::internal()
-    })
-}
-
 /// Lines are counted before anything is made of them.
 fn check_lines(text: &[u8], events_max: usize) -> Result<(), Problem> {
-    let blank = |line: &[u8]| line.iter().all(|b| matches!(b, b' ' | b'\t' | b'\r'));
-    let lines = text.split(|b| *b == b'\n').filter(|line| !blank(line)).take(events_max + 1).count();
-    match lines {
-        0 => Err(no_events()),
-        lines if lines > events_max => Err(too_many(events_max)),
-        _ => Ok(()),
+    let is_blank = |line: &[u8]| line.iter().all(|b| matches!(b, b' ' | b'\t' | b'\r'));
+    let (mut lines, mut start) = (0, 0);
+    for end in memchr::memchr_iter(b'\n', text).chain([text.len()]) {
+        lines += usize::from(!is_blank(&text[start..end]));
+        start = end + 1;
+        if lines > events_max {
+            return Err(too_many(events_max));
+        }
     }
+    if lines == 0 { Err(no_events()) } else { Ok(()) }
 }
 
 fn refused(error: &BodyError, events_max: usize) -> Problem {

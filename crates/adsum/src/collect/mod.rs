@@ -10,6 +10,7 @@ mod click;
 mod decoders;
 mod destination;
 mod events;
+mod gunzip;
 mod idempotency;
 mod intake;
 mod pixel;
@@ -17,8 +18,6 @@ mod privacy;
 mod query;
 
 use std::sync::Arc;
-
-use axum::Extension;
 
 pub use destination::{is_registrable, sign};
 
@@ -32,5 +31,5 @@ pub fn router(service: &Arc<Service>) -> Routes {
         .post("/v1/events/collect", events::collect)
         .get_only("/v1/pixel.gif", pixel::pixel)
         .get_only("/v1/click", click::click)
-        .layer(Extension(collector))
+        .with_state(collector)
 }

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Extension;
-use axum::extract::RawQuery;
+use axum::extract::{RawQuery, State};
 use axum::response::{IntoResponse, Response};
 use http::{HeaderMap, StatusCode, header};
 
@@ -25,7 +25,7 @@ const GIF: &[u8] =
 
 /// Takes an event in and answers with an image.
 pub async fn pixel(
-    Extension(collector): Extension<Arc<Collector>>,
+    State(collector): State<Arc<Collector>>,
     RawQuery(query): RawQuery,
     headers: HeaderMap,
     peer: Option<Extension<Peer>>,

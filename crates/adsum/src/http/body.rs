@@ -18,6 +18,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::{Sleep, sleep};
 
 use super::Problem;
+use crate::clock::Moment;
 
 /// The body did not come in time.
 #[derive(Debug)]
@@ -54,13 +55,19 @@ impl Slowness {
 /// A body that is to be whole within a time, all of it and not each read.
 struct Timed {
     inner: Body,
-    limit: Pin<Box<Sleep>>,
+    time: Duration,
+    since: Moment,
+    /// Set only where something has to be waited for: most bodies come with their heads.
+    limit: Option<Pin<Box<Sleep>>>,
     slowness: Slowness,
 }
 
 /// Gives a body its time.
 pub fn timed(inner: Body, time: Duration, slowness: Slowness) -> Body {
-    if inner.is_end_stream() { inner } else { Body::new(Timed { inner, limit: Box::pin(sleep(time)), slowness }) }
+    if inner.is_end_stream() {
+        return inner;
+    }
+    Body::new(Timed { inner, time, since: Moment::now(), limit: None, slowness })
 }
 
 impl HttpBody for Timed {
@@ -71,7 +78,9 @@ impl HttpBody for Timed {
         if let Poll::Ready(frame) = Pin::new(&mut self.inner).poll_frame(cx) {
             return Poll::Ready(frame);
         }
-        if self.limit.as_mut().poll(cx).is_ready() {
+        let left = self.time.saturating_sub(Duration::from_micros(self.since.elapsed_micros()));
+        let limit = self.limit.get_or_insert_with(|| Box::pin(sleep(left)));
+        if limit.as_mut().poll(cx).is_ready() {
             self.slowness.0.store(true, Ordering::Relaxed);
             return Poll::Ready(Some(Err(axum::Error::new(TooSlow))));
         }
@@ -97,21 +106,22 @@ pub fn only_header<'h>(headers: &'h HeaderMap, name: &HeaderName) -> Option<Opti
     first.map_or(Some(None), |value| value.to_str().ok().map(Some))
 }
 
-/// Reads a body of at most `bytes_max` bytes into memory of the budget; what is longer is answered `too_large`. How long
-/// that may take is the server's to limit.
+/// Reads a body of at most `bytes_max` bytes into memory of the budget, which `room` makes for so many bytes; what is
+/// longer is answered `too_large`. How long that may take is the server's to limit.
 pub async fn read_body(
     mut body: Body,
     headers: &HeaderMap,
     bytes_max: usize,
     too_large: impl Fn() -> Problem,
     budget: &BodyBudget,
+    room: impl FnOnce(usize) -> Vec<u8>,
 ) -> Result<(Vec<u8>, BodyPermit), Problem> {
     let declared = only_header(headers, &header::CONTENT_LENGTH).flatten().and_then(|text| text.parse::<usize>().ok());
     if declared.is_some_and(|bytes| bytes > bytes_max) {
         return Err(too_large());
     }
     let permit = budget.acquire(declared.unwrap_or(bytes_max) as u64)?;
-    let mut read = Vec::with_capacity(declared.unwrap_or_default());
+    let mut read = room(declared.unwrap_or_default());
     while let Some(frame) = body.frame().await {
         let frame = frame.map_err(|_| {
             Problem::bad_request("invalid_body", "the body broke off or is framed wrongly; nothing of it was taken")

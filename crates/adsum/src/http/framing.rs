@@ -117,27 +117,32 @@ impl Framing {
 
     /// Takes in the rest of a line, or what there is of it; says how many bytes that was.
     fn line(&mut self, bytes: &[u8]) -> usize {
-        let end = bytes.iter().position(|b| *b == b'\n');
+        let end = memchr::memchr(b'\n', bytes);
         let part = &bytes[..end.unwrap_or(bytes.len())];
-        let room = LINE_BYTES_KEPT - self.line.len();
-        self.line.extend_from_slice(&part[..part.len().min(room)]);
-        if self.state == State::Between && self.line.iter().any(|b| *b != b'\r') {
+        let part = &part[..part.len().min(LINE_BYTES_KEPT - self.line.len())];
+        if self.state == State::Between && part.iter().any(|b| *b != b'\r') {
             (self.state, self.first_line) = (State::Head, true);
             (self.length, self.has_length, self.has_encoding) = (None, false, false);
         }
-        let Some(end) = end else { return bytes.len() };
-        let mut line = std::mem::take(&mut self.line);
-        if line.last() == Some(&b'\r') {
-            line.pop();
+        let Some(end) = end else {
+            self.line.extend_from_slice(part);
+            return bytes.len();
+        };
+        if self.line.is_empty() {
+            self.ended(part);
+        } else {
+            let mut line = std::mem::take(&mut self.line);
+            line.extend_from_slice(part);
+            self.ended(&line);
+            line.clear();
+            self.line = line;
         }
-        self.ended(&line);
-        line.clear();
-        self.line = line;
         end + 1
     }
 
     /// A line ended.
     fn ended(&mut self, line: &[u8]) {
+        let line = line.strip_suffix(b"\r").unwrap_or(line);
         self.state = match self.state {
             State::Head if line.is_empty() => self.head_ended(),
             State::Head => {

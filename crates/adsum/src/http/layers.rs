@@ -27,17 +27,20 @@ const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 const REQUEST_ID_BYTES_MAX: usize = 64;
 /// What is kept of a bare error's text.
 const BARE_TEXT_BYTES_MAX: usize = 2 << 10;
+/// Routes that events come in by. One that was taken is a line only where somebody asks for it: at tens of thousands a
+/// second the lines would cost more than the events, and ledger and metrics count them.
+const EVENTS: [&str; 3] = ["/v1/events/collect", "/v1/pixel.gif", "/v1/click"];
 /// Routes whose bodies are long and may take their time.
 const LONG_UPLOADS: [&str; 2] = ["/v1/imports/{source}/chunks", "/v1/metadata/bulk"];
 
 /// The id of a request: in its extensions, its log line and its answer.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct RequestId(Arc<str>);
+pub struct RequestId(HeaderValue);
 
 impl RequestId {
     /// As it is in the answer.
     pub fn as_str(&self) -> &str {
-        &self.0
+        self.0.to_str().unwrap_or_default()
     }
 }
 
@@ -56,15 +59,23 @@ impl RequestIds {
 
     /// The client's own id, if it is a sane one, or a new one.
     fn of(&self, headers: &HeaderMap) -> RequestId {
-        let sane = |id: &&str| {
+        let sane = |id: &str| {
             (1..=REQUEST_ID_BYTES_MAX).contains(&id.len())
                 && id.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_' || b == b'-')
         };
-        let given = headers.get(REQUEST_ID).and_then(|id| id.to_str().ok()).filter(sane);
-        RequestId(match given {
-            Some(id) => id.into(),
-            None => format!("req_{:016x}{:08x}", self.process, self.next.fetch_add(1, Ordering::Relaxed)).into(),
-        })
+        let given = headers.get(REQUEST_ID).filter(|id| id.to_str().is_ok_and(sane));
+        RequestId(given.cloned().unwrap_or_else(|| self.fresh()))
+    }
+
+    /// `req_`, 16 digits of the process, 12 of the request: written by hand, for each request has one.
+    fn fresh(&self) -> HeaderValue {
+        let number = u128::from(self.next.fetch_add(1, Ordering::Relaxed)) % (1 << 48);
+        let all = u128::from(self.process) << 48 | number;
+        let mut text = *b"req_0000000000000000000000000000";
+        for (i, digit) in text.iter_mut().rev().take(28).enumerate() {
+            *digit = b"0123456789abcdef"[(all >> (4 * i)) as usize % 16];
+        }
+        HeaderValue::from_bytes(&text).expect("letters and digits are a header's value")
     }
 }
 
@@ -82,11 +93,11 @@ pub async fn around(State(service): State<Arc<Service>>, mut request: Request, n
     }
     request.extensions_mut().insert(id.clone());
     let slowness = Slowness::default();
-    let mut principal = None;
+    let mut token_id = None;
     let response = match check_head(&request).and_then(|()| auth::admit(&service, &mut request)) {
         Err(problem) => problem.into_response(),
         Ok(()) => {
-            principal = request.extensions().get::<Principal>().cloned();
+            token_id = request.extensions().get::<Principal>().map(|principal| principal.token_id.clone());
             let time = body_time(&service.config.server, route, &request);
             let request = request.map(|body| timed(body, time, slowness.clone()));
             AssertUnwindSafe(next.run(request)).catch_unwind().await.unwrap_or_else(|_| {
@@ -98,18 +109,27 @@ pub async fn around(State(service): State<Arc<Service>>, mut request: Request, n
     let (response, code) = finish(response, &id, &slowness).await;
     let status = response.status();
     metrics::request(&method, route, status, begun);
-    tracing::info!(
-        target: "adsum::access",
-        request_id = id.as_str(),
-        method = %method,
-        route,
-        status = status.as_u16(),
-        code,
-        micros = begun.elapsed_micros(),
-        peer = peer.map(tracing::field::display),
-        token_id = principal.as_ref().map(|p| &*p.token_id),
-        "request"
-    );
+    macro_rules! line {
+        ($level:expr) => {
+            tracing::event!(
+                target: "adsum::access",
+                $level,
+                request_id = id.as_str(),
+                method = %method,
+                route,
+                status = status.as_u16(),
+                code,
+                micros = begun.elapsed_micros(),
+                peer = peer.map(tracing::field::display),
+                token_id = token_id.as_deref(),
+                "request"
+            )
+        };
+    }
+    match code {
+        None if EVENTS.contains(&route) => line!(tracing::Level::DEBUG),
+        _ => line!(tracing::Level::INFO),
+    }
     response
 }
 
@@ -162,11 +182,9 @@ async fn finish(mut response: Response, id: &RequestId, slowness: &Slowness) -> 
         parts.status = problem.status;
         parts.headers.remove(header::CONTENT_LENGTH);
         parts.headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
-        response = Response::from_parts(parts, Body::from(problem.document(Some(&id.0)).to_string()));
+        response = Response::from_parts(parts, Body::from(problem.document(Some(id.as_str())).to_string()));
     }
-    if let Ok(id) = HeaderValue::from_str(&id.0) {
-        response.headers_mut().insert(REQUEST_ID, id);
-    }
+    response.headers_mut().insert(REQUEST_ID, id.0.clone());
     response.headers_mut().insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
     (response, code)
 }
@@ -219,23 +237,27 @@ mod tests {
         ] {
             let mut headers = HeaderMap::new();
             headers.insert(REQUEST_ID, HeaderValue::from_bytes(given.as_bytes()).unwrap());
-            let id = ids.of(&headers).0;
-            assert_eq!(&*id == given, kept, "{given}: {id}");
+            let id = ids.of(&headers);
+            let id = id.as_str();
+            assert_eq!(id == given, kept, "{given}: {id}");
             assert!(kept || id.starts_with("req_"), "{id}");
         }
         assert_ne!(ids.of(&HeaderMap::new()), ids.of(&HeaderMap::new()));
     }
 
     #[test]
-    fn long_uploads_are_endpoints() {
+    fn routes_that_are_named_are_endpoints() {
         for path in LONG_UPLOADS {
             assert!(Endpoint::find("POST", path).is_some(), "{path}");
+        }
+        for path in EVENTS {
+            assert!(Endpoint::find("POST", path).or(Endpoint::find("GET", path)).is_some(), "{path}");
         }
     }
 
     #[tokio::test]
     async fn every_error_leaves_as_a_problem() {
-        let id = RequestId("r1".into());
+        let id = RequestId(HeaderValue::from_static("r1"));
         let plain = |status: u16, text: &'static str| {
             (StatusCode::from_u16(status).unwrap(), [(header::ALLOW, "GET")], text).into_response()
         };

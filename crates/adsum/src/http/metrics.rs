@@ -4,9 +4,11 @@
 //! client chose: no campaign, token or source. Not here: the numbers that are billed on; these are of one process and
 //! begin at 0 with it.
 
+use std::sync::{LazyLock, PoisonError, RwLock};
 use std::time::Duration;
 
 use anyhow::{Context, Result};
+use hashbrown::HashMap;
 use http::{Method, StatusCode};
 use metrics::{counter, describe_counter, describe_gauge, describe_histogram, gauge, histogram};
 use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
@@ -128,15 +130,37 @@ fn measured(count: u64) -> f64 {
     count as f64
 }
 
+/// The numbers of one route, method and status.
+struct Answered {
+    method: &'static str,
+    status: StatusCode,
+    requests: metrics::Counter,
+    seconds: metrics::Histogram,
+}
+
+/// By route. There are as many as routes, methods and statuses that were answered, none of which a client can make up.
+static ANSWERED: LazyLock<RwLock<HashMap<String, Vec<Answered>>>> = LazyLock::new(RwLock::default);
+
 /// A request was answered.
 pub fn request(method: &Method, route: &str, status: StatusCode, begun: Moment) {
-    let labels = [
-        ("method", method_label(method).to_owned()),
-        ("path", route.to_owned()),
-        ("status", status.as_str().to_owned()),
-    ];
-    counter!("adsum_http_requests_total", &labels).increment(1);
-    histogram!("adsum_http_request_seconds", &labels).record(begun.elapsed_seconds());
+    let method = method_label(method);
+    let count = |answered: &Answered| {
+        answered.requests.increment(1);
+        answered.seconds.record(begun.elapsed_seconds());
+    };
+    let known = ANSWERED.read().unwrap_or_else(PoisonError::into_inner);
+    let found = known.get(route).and_then(|all| all.iter().find(|a| a.method == method && a.status == status));
+    if let Some(answered) = found {
+        return count(answered);
+    }
+    drop(known);
+    let labels = [("method", method.to_owned()), ("path", route.to_owned()), ("status", status.as_str().to_owned())];
+    let requests = counter!("adsum_http_requests_total", &labels);
+    let seconds = histogram!("adsum_http_request_seconds", &labels);
+    let answered = Answered { method, status, requests, seconds };
+    count(&answered);
+    // Two threads may both have made it; either's handle is of the same number.
+    ANSWERED.write().unwrap_or_else(PoisonError::into_inner).entry(route.to_owned()).or_default().push(answered);
 }
 
 /// A token was refused.
@@ -150,20 +174,22 @@ pub fn handshake_failed(why: &str) {
     tracing::debug!(why, "a TLS handshake failed");
 }
 
+static IN_FLIGHT: LazyLock<metrics::Gauge> = LazyLock::new(|| gauge!("adsum_http_requests_in_flight"));
+
 /// A request in flight, until it is dropped.
 pub struct InFlight(());
 
 impl InFlight {
     /// One more.
     pub fn begin() -> Self {
-        gauge!("adsum_http_requests_in_flight").increment(1);
+        IN_FLIGHT.increment(1);
         Self(())
     }
 }
 
 impl Drop for InFlight {
     fn drop(&mut self) {
-        gauge!("adsum_http_requests_in_flight").decrement(1);
+        IN_FLIGHT.decrement(1);
     }
 }
 

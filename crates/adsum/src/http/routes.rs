@@ -6,10 +6,9 @@
 use std::sync::Arc;
 
 use anyhow::{Result, bail};
+use axum::Router;
 use axum::handler::Handler;
 use axum::routing::{MethodRouter, delete, get, post, put};
-use axum::{Extension, Router};
-
 use http::StatusCode;
 
 use super::Problem;
@@ -44,12 +43,6 @@ impl<S: Clone + Send + Sync + 'static> Routes<S> {
     #[must_use]
     pub fn get_only<T: 'static>(self, path: &str, handler: impl Handler<T, S>) -> Self {
         self.add("GET", path, get(handler).head(no_head))
-    }
-
-    /// What every handler finds in the extensions of its request.
-    #[must_use]
-    pub fn layer<T: Clone + Send + Sync + 'static>(self, extension: Extension<T>) -> Self {
-        Self { router: self.router.layer(extension), known: self.known }
     }
 
     /// POST.

@@ -64,7 +64,10 @@ pub struct Socket<S> {
     framing: Framing,
     /// When the present head began to come, or the connection.
     head_began: Option<Moment>,
-    read_limit: Option<Pin<Box<Sleep>>>,
+    /// When the present wait for the client began.
+    waits_since: Option<Moment>,
+    /// Rings before any wait is over. It is not set anew for each: whose time has come is seen when it rings.
+    read_timer: Option<Pin<Box<Sleep>>>,
     write_limit: Option<Pin<Box<Sleep>>>,
     /// Bytes written since the limit was set.
     written: usize,
@@ -81,7 +84,8 @@ impl<S> Socket<S> {
             patience,
             framing: Framing::new(),
             head_began: Some(Moment::now()),
-            read_limit: None,
+            waits_since: None,
+            read_timer: None,
             write_limit: None,
             written: 0,
             linger: None,
@@ -105,7 +109,7 @@ impl<S> Socket<S> {
         // The first head has its time from the beginning of the connection, each other from its first byte.
         let first = self.framing.heads() == 0;
         if (phase, heads) != (now, self.framing.heads()) && !first {
-            self.read_limit = None;
+            self.waits_since = None;
         }
     }
 
@@ -117,8 +121,19 @@ impl<S> Socket<S> {
             (Phase::Head, _) | (Phase::Between, 0) => self.patience.head,
             (Phase::Between, _) => self.patience.idle,
         };
-        let limit = self.read_limit.get_or_insert_with(|| Box::pin(sleep(time)));
-        limit.as_mut().poll(cx).is_ready()
+        let since = *self.waits_since.get_or_insert_with(Moment::now);
+        let shortest = self.patience.head.min(self.patience.idle);
+        loop {
+            let left = time.saturating_sub(Duration::from_micros(since.elapsed_micros()));
+            if left.is_zero() {
+                return true;
+            }
+            let timer = self.read_timer.get_or_insert_with(|| Box::pin(sleep(left.min(shortest))));
+            if timer.as_mut().poll(cx).is_pending() {
+                return false;
+            }
+            self.read_timer = None;
+        }
     }
 
     /// The client took `taken` of `offered` bytes.

@@ -237,7 +237,8 @@ async fn chunk(
 ) -> Result<Json<Value>, Problem> {
     check_source(&source)?;
     // The text, and then the records that it becomes, take memory up to the end of the turn.
-    let (text, _memory) = read_body(body, &headers, CHUNK_BYTES_MAX, chunk_too_large, &service.guard.bodies).await?;
+    let (text, _memory) =
+        read_body(body, &headers, CHUNK_BYTES_MAX, chunk_too_large, &service.guard.bodies, Vec::with_capacity).await?;
     if place.next < place.position.saturating_add(text.len() as u64) {
         let detail = "next is the position behind the chunk: position and the length of the body, at least";
         return Err(Problem::bad_request("invalid_parameter", detail).about("next"));

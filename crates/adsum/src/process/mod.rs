@@ -15,7 +15,7 @@ use crossbeam_channel::{Receiver, never, select};
 use crate::clock::{self, Moment};
 use crate::commit::Commits;
 use crate::live::{Ask, LiveEnds, Snapshot, Update};
-use crate::writer::Durable;
+use crate::writer::{Durable, Spares};
 
 /// One thread a shard for the time of a frame; the caller's thread takes the first.
 pub struct Threads;
@@ -39,6 +39,7 @@ const CHECKPOINT_MICROS: u64 = 30_000_000;
 pub struct Fold<S> {
     pipeline: Pipeline<S>,
     frames: Receiver<Durable>,
+    spares: Arc<Spares>,
     ends: LiveEnds,
     /// To the thread that commits, and back.
     commits: Commits,
@@ -49,8 +50,14 @@ pub struct Fold<S> {
 
 impl<S: AggregateStore> Fold<S> {
     /// Over a pipeline that has folded everything durable.
-    pub fn new(pipeline: Pipeline<S>, frames: Receiver<Durable>, ends: LiveEnds, commits: Commits) -> Self {
-        Self { pipeline, frames, ends, commits, checkpointed_at: Moment::now(), folded_at: clock::now() }
+    pub fn new(
+        pipeline: Pipeline<S>,
+        frames: Receiver<Durable>,
+        spares: Arc<Spares>,
+        ends: LiveEnds,
+        commits: Commits,
+    ) -> Self {
+        Self { pipeline, frames, spares, ends, commits, checkpointed_at: Moment::now(), folded_at: clock::now() }
     }
 
     /// Folds and answers until the writer has ended, then commits what waits. An error is the end of the process: the
@@ -61,7 +68,10 @@ impl<S: AggregateStore> Fold<S> {
         loop {
             select! {
                 recv(frames) -> frame => match frame {
-                    Ok(frame) => self.frame(&frame)?,
+                    Ok(frame) => {
+                        self.frame(&frame)?;
+                        frame.batches.into_iter().for_each(|rows| self.spares.folded(rows));
+                    }
                     Err(_) => break,
                 },
                 recv(asks) -> ask => match ask {

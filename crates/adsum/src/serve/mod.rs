@@ -77,11 +77,12 @@ pub fn run(home: Home, config: Arc<Config>, options: ServeOptions) -> Result<()>
         metadata: directory.revision,
         work: queues.work,
         waiting: queues.waiting,
+        spares: queues.spares.clone(),
         frames: queues.frames_out,
     };
     let (commits, committer, merger) = commits();
     pipeline.merge_elsewhere();
-    let fold = Fold::new(pipeline, queues.frames_in, ends, commits);
+    let fold = Fold::new(pipeline, queues.frames_in, queues.spares, ends, commits);
     let committing = store.clone();
     let (ended_out, ended_in) = mpsc::channel::<()>(THREADS);
     let threads = [

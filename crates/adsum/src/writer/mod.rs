@@ -5,6 +5,7 @@
 //! knows. Not here: what records say (collect, metadata, import), and what becomes of the frame (process).
 
 mod run;
+mod spares;
 #[cfg(test)]
 mod tests;
 
@@ -20,6 +21,7 @@ use crossbeam_channel::{Receiver, Sender, TrySendError};
 use tokio::sync::oneshot;
 
 pub use run::{WriterParts, run};
+pub use spares::Spares;
 
 use crate::clock;
 use crate::http::Problem;
@@ -101,6 +103,7 @@ pub struct Durable {
 pub struct Writer {
     queue: Sender<Message>,
     waiting: Arc<Waiting>,
+    spares: Arc<Spares>,
 }
 
 /// What waits for the writer, as numbers.
@@ -178,6 +181,11 @@ impl Writer {
         let _ = self.queue.send(Message::Stop);
     }
 
+    /// Memory to decode the next records into.
+    pub fn spares(&self) -> &Spares {
+        &self.spares
+    }
+
     /// Pieces of work that wait.
     pub fn depth(&self) -> usize {
         self.queue.len()
@@ -217,6 +225,8 @@ pub struct Queues {
     /// What the thread takes from.
     pub(crate) work: Receiver<Message>,
     pub(crate) waiting: Arc<Waiting>,
+    /// Where writer and fold give memory back.
+    pub spares: Arc<Spares>,
     /// Where the thread hands frames to.
     pub frames_out: Sender<Durable>,
     /// Where the fold takes them from.
@@ -229,6 +239,8 @@ impl Queues {
         let (queue, work) = crossbeam_channel::bounded(WORK_WAITING_MAX);
         let (frames_out, frames_in) = crossbeam_channel::bounded(FRAMES_WAITING_MAX);
         let waiting = Arc::new(Waiting::default());
-        Self { writer: Writer { queue, waiting: waiting.clone() }, work, waiting, frames_out, frames_in }
+        let spares = Arc::new(Spares::new());
+        let writer = Writer { queue, waiting: waiting.clone(), spares: spares.clone() };
+        Self { writer, work, waiting, spares, frames_out, frames_in }
     }
 }

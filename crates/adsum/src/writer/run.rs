@@ -5,6 +5,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::time::Duration;
 
 use adsum_log::{EventLog, FrameDraft, LogError};
 use adsum_model::catalog::Catalog;
@@ -20,11 +21,13 @@ use anyhow::{Result, anyhow};
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender};
 use tokio::sync::oneshot;
 
-use super::{Durable, Message, Receipt, Refusal, Waiting, Work};
+use super::{Durable, Message, Receipt, Refusal, Spares, Waiting, Work};
 use crate::clock::{DoubtChange, IntakeClock, Moment};
 
 /// A frame is closed when the records in it take so many bytes.
 const FRAME_BYTES: usize = 8 << 20;
+/// How long work is gathered where frames follow each other.
+const GATHER: Duration = Duration::from_micros(250);
 /// How often a partition without events gets a tick.
 const TICK_MICROS: u64 = 1_000_000;
 
@@ -45,6 +48,8 @@ pub struct WriterParts<L> {
     /// What waits.
     pub(crate) work: Receiver<Message>,
     pub(crate) waiting: Arc<Waiting>,
+    /// Where the memory of written records goes.
+    pub spares: Arc<Spares>,
     /// Where durable frames go.
     pub frames: Sender<Durable>,
 }
@@ -52,13 +57,25 @@ pub struct WriterParts<L> {
 /// Appends until it is told to stop, then closes the log. An error is the end of the process: a log that failed
 /// takes nothing any more.
 pub fn run<L: EventLog>(parts: WriterParts<L>) -> Result<()> {
-    let WriterParts { log, mut limits, catalog, secret, clock, metadata, work, waiting, frames } = parts;
+    let WriterParts { log, mut limits, catalog, secret, clock, metadata, work, waiting, spares, frames } = parts;
     // What they have seen so far is in the log, whatever becomes of the first frame.
     limits.settle();
     let projector = Projector::new(catalog.clone(), secret);
     let now = Moment::now();
-    let mut writer =
-        Thread { log, limits, catalog, projector, clock, waiting, frames, metadata, ticked_at: now, stops: false };
+    let mut writer = Thread {
+        log,
+        limits,
+        catalog,
+        projector,
+        clock,
+        waiting,
+        spares,
+        frames,
+        metadata,
+        ticked_at: now,
+        last_works: 0,
+        stops: false,
+    };
     let mut kept = None;
     while !writer.stops || kept.is_some() {
         let message = match kept.take() {
@@ -99,18 +116,21 @@ struct Thread<L> {
     projector: Projector,
     clock: Arc<IntakeClock>,
     waiting: Arc<Waiting>,
+    spares: Arc<Spares>,
     frames: Sender<Durable>,
     /// The revision that the last records were resolved under.
     metadata: MetadataRevision,
     /// When time was last told to the engine, by a tick or by events.
     ticked_at: Moment,
+    /// Pieces of work in the last frame.
+    last_works: usize,
     /// Whether the word to stop has come.
     stops: bool,
 }
 
 impl<L: EventLog> Thread<L> {
-    fn until_tick(&self) -> std::time::Duration {
-        std::time::Duration::from_micros(TICK_MICROS.saturating_sub(self.ticked_at.elapsed_micros()))
+    fn until_tick(&self) -> Duration {
+        Duration::from_micros(TICK_MICROS.saturating_sub(self.ticked_at.elapsed_micros()))
     }
 
     fn tick_if_due(&mut self) -> Result<()> {
@@ -160,6 +180,11 @@ impl<L: EventLog> Thread<L> {
         let metadata = first.metadata;
         self.metadata = metadata;
         self.waiting.oldest_micros.store(first.queued_at.micros(), Ordering::Relaxed);
+        // Many send at once: a sync for each few of them, and a wake-up of this thread for each, would cost more than
+        // the events. Who sends alone is not held up.
+        if self.last_works > 1 && !first.alone && 1 + work.len() < self.last_works {
+            std::thread::sleep(GATHER);
+        }
         let mut bytes = first.bytes;
         let alone = first.alone;
         let mut works = vec![first];
@@ -188,6 +213,7 @@ impl<L: EventLog> Thread<L> {
             }
         }
         self.waiting.bytes.fetch_sub(bytes, Ordering::Relaxed);
+        self.last_works = works.len();
         let at = self.clock.now();
         let mut parts = Vec::with_capacity(works.len() + 1);
         let change = self.clock.change();
@@ -280,7 +306,11 @@ impl<L: EventLog> Thread<L> {
             self.ticked_at = Moment::now();
         }
         let meta = FrameMeta { seq: appended.seq, appended_at: at, base: appended.base };
-        let batches = parts.into_iter().map(|p| p.rows).collect();
+        let rows = |part: Decoded| {
+            self.spares.written(part.batch);
+            part.rows
+        };
+        let batches = parts.into_iter().map(rows).collect();
         // The fold is behind: whoever queues work finds the queue full then. Without a fold the process is ending.
         let _ = self.frames.send(Durable { meta, batches });
         metrics::gauge!("adsum_fold_queue_depth").set(self.frames.len() as u32);

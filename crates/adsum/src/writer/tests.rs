@@ -53,6 +53,7 @@ fn what_was_queued_before_the_word_to_stop_is_written() {
             metadata: MetadataRevision::ZERO,
             work: queues.work,
             waiting: queues.waiting,
+            spares: queues.spares,
             frames: queues.frames_out,
         })
         .unwrap();

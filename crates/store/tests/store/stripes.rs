@@ -20,7 +20,8 @@ const TABLE: usize = 0;
 const BUCKETS: [(i64, i64); 5] = [(300, 60), (1, 40_000), (40, 500), (2, 33_000), (3, 5)];
 
 /// Merges four runs of rows.
-const OPTIONS: StoreOptions = StoreOptions { merge_fan_in: 2, merge_base_bytes: 64 << 20 };
+const OPTIONS: StoreOptions =
+    StoreOptions { merge_fan_in: 2, merge_base_bytes: 64 << 20, keys_merge_fan_in: 2, keys_merge_base_bytes: 64 << 20 };
 
 /// The rows of one checkpoint, of later ones fewer; every third comes twice, and each in another order than it is stored in.
 fn rows(symbols: &Symbols, seq: u64) -> TableRows {
