@@ -9,6 +9,7 @@ use adsum_model::catalog::{Catalog, DimensionIx};
 use adsum_model::distinct::{COUPONS, Coupon};
 use adsum_model::id::{ContentHash, DedupeKey, Offset, Revision, SLOT_COUNT};
 use adsum_model::ledger::{LedgerColumn, LedgerCounts};
+use adsum_model::prefetch::fetch;
 use adsum_model::rows::{EventRow, RowFlags, Rows};
 use adsum_model::state::{DedupeRecord, QuarantineEntry, QuarantineReason};
 use adsum_model::symbol::{Symbol, Symbols};
@@ -70,6 +71,17 @@ impl Mine {
     fn dimensions<'a>(self, batches: &[&'a Rows], width: usize) -> &'a [Symbol] {
         let row = self.row as usize;
         &batches[self.batch as usize].dimensions[row * width..(row + 1) * width]
+    }
+
+    /// Asks the processor for the row: a shard's own lie too far apart for it to foresee them.
+    #[inline]
+    fn prefetch(self, batches: &[&Rows], width: usize) {
+        let row = self.of(batches);
+        fetch(row);
+        fetch(&row.flags);
+        if let Some(first) = self.dimensions(batches, width).first() {
+            fetch(first);
+        }
     }
 }
 
@@ -133,7 +145,8 @@ impl Effects {
     }
 }
 
-/// How many rows before its turn a place of a table is asked for; what lies behind the place, half as many.
+/// How many rows before its turn a place of a table is asked for; what lies behind the place, half as many; and the row
+/// itself twice as many.
 const PREFETCH_AHEAD: usize = 16;
 
 /// The state of some slots.
@@ -208,6 +221,9 @@ impl Shard {
         }
         mine.truncate(count);
         for (n, at) in mine.iter().enumerate() {
+            if let Some(ahead) = mine.get(n + 2 * PREFETCH_AHEAD) {
+                fetch(ahead.of(batches));
+            }
             if let Some(ahead) = mine.get(n + PREFETCH_AHEAD) {
                 self.prefetch_record(ahead.of(batches).key);
             }
@@ -247,6 +263,9 @@ impl Shard {
         let mine = &lookups.mine;
         (0..mine.len().min(PREFETCH_AHEAD)).for_each(|n| self.hash_ahead(n, mine[n], batches));
         for (n, at) in mine.iter().enumerate() {
+            if let Some(ahead) = mine.get(n + 2 * PREFETCH_AHEAD) {
+                ahead.prefetch(batches, self.dimensions);
+            }
             if mine.len() > n + PREFETCH_AHEAD / 2 {
                 self.prefetch_cells(n + PREFETCH_AHEAD / 2);
             }
@@ -429,12 +448,7 @@ impl Shard {
     }
 
     #[inline]
-    fn count(
-        &mut self,
-        context: &FrameContext,
-        event: &Event<'_>,
-        effects: &mut Effects,
-    ) -> Result<(), FoldError> {
+    fn count(&mut self, context: &FrameContext, event: &Event<'_>, effects: &mut Effects) -> Result<(), FoldError> {
         let Event { n, row, dimensions, offset } = *event;
         effects.counted += 1;
         self.note_currency(row, dimensions, effects);

@@ -98,10 +98,11 @@ impl Limits {
         self.days.entry(start).or_insert_with(|| Day::new(dimensions))
     }
 
-    /// Folds what is over a limit, in rows and records, and takes in the rest.
+    /// Folds what is over a limit, in rows and records, and takes in the rest; the rows say then what was new.
     pub fn admit(&mut self, decoded: &mut Decoded) {
         let Decoded { batch, rows, .. } = decoded;
         let width = self.limits.len();
+        let mut first_sights = Vec::new();
         let mut start = 0;
         while start < rows.events.len() {
             let (day, end) = self.same_day(&rows.events, start);
@@ -117,6 +118,7 @@ impl Limits {
                     if seen.counts[d] < limits[d] {
                         seen.add(d, *value);
                         fresh.push((day, DimensionIx::new(d), *value));
+                        first_sights.push((i as u32, DimensionIx::new(d)));
                     } else {
                         *value = Symbol::OTHER;
                         batch.heads[rows.events[i].ordinal as usize].stamp.folded |= 1 << d;
@@ -125,25 +127,31 @@ impl Limits {
             }
             start = end;
         }
+        rows.first_sights = Some(first_sights);
     }
 
     /// Takes in the values of rows that were admitted before.
     pub(crate) fn observe(&mut self, rows: &Rows) {
-        let width = self.limits.len();
-        let mut start = 0;
-        while start < rows.events.len() {
-            let (day, end) = self.same_day(&rows.events, start);
+        if let Some(first_sights) = &rows.first_sights {
+            for (i, dimension) in first_sights {
+                let day = day_of(rows.events[*i as usize].received_at);
+                let value = rows.dimensions[*i as usize * self.limits.len() + dimension.index()];
+                self.day(day).add(dimension.index(), value);
+                self.fresh.push((day, *dimension, value));
+            }
+            return;
+        }
+        for (row, values) in rows.events.iter().zip(rows.dimensions.chunks_exact(self.limits.len())) {
+            let day = day_of(row.received_at);
+            self.day(day);
             let Self { days, fresh, .. } = self;
-            let Some(seen) = days.get_mut(&day) else { break };
-            for d in 0..width {
-                for value in rows.dimensions[start * width..end * width].iter().skip(d).step_by(width) {
-                    if !seen.has(d, *value) {
-                        seen.add(d, *value);
-                        fresh.push((day, DimensionIx::new(d), *value));
-                    }
+            let Some(seen) = days.get_mut(&day) else { continue };
+            for (d, value) in values.iter().enumerate() {
+                if !seen.has(d, *value) {
+                    seen.add(d, *value);
+                    fresh.push((day, DimensionIx::new(d), *value));
                 }
             }
-            start = end;
         }
     }
 

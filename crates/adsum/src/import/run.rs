@@ -21,7 +21,7 @@ use adsum_pipeline::{FrameMeta, Limits, Pipeline};
 use adsum_store::AggregateStore;
 use anyhow::{Context, Result, anyhow};
 
-use super::read::{Chunk, Source};
+use super::read::{Chunk, Chunks, InputError, Source};
 use super::records::{Reached, RunRecords, Standing};
 use crate::clock;
 use crate::commit::commits;
@@ -52,12 +52,43 @@ pub struct ImportResult {
     pub resumed: bool,
 }
 
-/// How many chunks wait between reading and decoding, and between decoding and appending.
+/// How many chunks wait between decoding and appending.
 const CHUNKS_WAITING_MAX: usize = 4;
 /// How many frames wait between appending and folding.
 const FRAMES_WAITING_MAX: usize = 2;
-/// How many pieces of memory of each kind go round at most.
-const SPARES_MAX: usize = 64;
+/// How many pieces of memory of each kind wait to be used again at most: as many as frames on their way have rows.
+const SPARES_MAX: usize = 256;
+
+/// Memory that goes round: what was used last, and so is still in the caches, is used again first.
+struct Pool<T>(Mutex<Vec<T>>);
+
+impl<T> Default for Pool<T> {
+    fn default() -> Self {
+        Self(Mutex::new(Vec::new()))
+    }
+}
+
+impl<T: Default> Pool<T> {
+    fn take(&self) -> T {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).pop().unwrap_or_default()
+    }
+
+    fn put(&self, spare: T) {
+        let mut spares = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if spares.len() < SPARES_MAX {
+            spares.push(spare);
+        }
+    }
+}
+
+/// The memory of a run that goes round.
+#[derive(Default)]
+struct Spares {
+    buffers: Pool<Vec<u8>>,
+    /// Without rows.
+    decoded: Pool<Decoded>,
+    rows: Pool<Rows>,
+}
 
 /// A chunk on its way to a decoder.
 struct Task {
@@ -114,14 +145,10 @@ pub fn run<L: EventLog, S: AggregateStore + Clone>(
     if !plan.standing.resumed {
         append_and_fold(log, pipeline, options.metadata, records.begin(clock::now()))?;
     }
-    let (tasks_out, tasks_in) = sync_channel::<Task>(CHUNKS_WAITING_MAX);
     let (done_out, done_in) = sync_channel::<(u64, Done)>(CHUNKS_WAITING_MAX);
     let (frames_out, frames_in) = sync_channel::<Durable>(FRAMES_WAITING_MAX);
-    let (buffers_out, buffers_in) = sync_channel::<Vec<u8>>(SPARES_MAX);
-    let (spares_out, spares_in) = sync_channel::<Decoded>(SPARES_MAX);
-    let (rows_out, rows_in) = sync_channel::<Rows>(SPARES_MAX);
-    let tasks_in = Mutex::new(tasks_in);
-    let spares_in = Mutex::new((spares_in, rows_in));
+    let spares = Spares::default();
+    let reading = Mutex::new(Reading::of(&plan, options));
     let stages = Stages { plan: &plan, options };
     let (commits, committer, merger) = commits();
     let store = pipeline.store().clone();
@@ -129,38 +156,34 @@ pub fn run<L: EventLog, S: AggregateStore + Clone>(
     let result = std::thread::scope(|scope| -> Result<()> {
         let committing = thread(scope, "commit", || committer.run(&store))?;
         let merging = thread(scope, "merge", || merger.run(&store))?;
-        let reader = thread(scope, "read", || stages.read(tasks_out, buffers_in))?;
         for _ in 0..options.decoders.max(1) {
             let decoder = Decoder::new(catalog.clone(), campaigns.clone(), secret);
-            let (tasks_in, spares_in, done_out) = (&tasks_in, &spares_in, done_out.clone());
-            let stages = &stages;
-            thread(scope, "decode", move || stages.decode(decoder, tasks_in, spares_in, &done_out))?;
+            let (stages, reading, spares, done_out) = (&stages, &reading, &spares, done_out.clone());
+            thread(scope, "decode", move || stages.decode(decoder, reading, spares, &done_out))?;
         }
         drop(done_out);
-        let appender = thread(scope, "append", || {
-            stages.append(log, &mut limits, &mut records, done_in, frames_out, &buffers_out, &spares_out)
-        })?;
+        let appender =
+            thread(scope, "append", || stages.append(log, &mut limits, &mut records, done_in, frames_out, &spares))?;
         // The fold runs on this thread. If it fails it stops receiving, and every stage behind it ends.
         let folded = (|| -> Result<()> {
             for frame in frames_in {
                 let batches: Vec<&Rows> = frame.batches.iter().collect();
                 pipeline.step(&frame.meta, &batches)?;
                 commits.after_frame(pipeline, false)?;
-                // A full pool of spare memory just lets go of it.
-                frame.batches.into_iter().for_each(|rows| drop(rows_out.try_send(rows)));
+                frame.batches.into_iter().for_each(|rows| spares.rows.put(rows));
                 progress(frame.text_bytes);
             }
             commits.finish(pipeline)
         })();
         drop(commits);
         let appended = appender.join().map_err(|_| anyhow!("the appending thread panicked"))?;
-        let read = reader.join().map_err(|_| anyhow!("the reading thread panicked"))?;
         let committed = committing.join().map_err(|_| anyhow!("the committing thread panicked"))?;
         let merged = merging.join().map_err(|_| anyhow!("the merging thread panicked"))?;
-        committed.and(merged).and(folded).and(appended).and(read)
+        committed.and(merged).and(folded).and(appended)
     });
     // What is durable stays; the same command goes on from there.
     result?;
+    reading.into_inner().unwrap_or_else(PoisonError::into_inner).end()?;
     let figures = figures(pipeline, &plan);
     append_and_fold(log, pipeline, options.metadata, records.end(clock::now()))?;
     pipeline.checkpoint()?;
@@ -213,51 +236,91 @@ fn append_and_fold<L: EventLog, S: AggregateStore>(
     Ok(())
 }
 
+/// The files of a run, read one after the other by whoever decodes next.
+struct Reading<'a> {
+    plan: &'a Plan,
+    options: &'a ImportOptions,
+    /// The file that is read, and its chunks once it was opened.
+    file: usize,
+    chunks: Option<Chunks>,
+    ticket: u64,
+    /// When the frame at hand was begun, and how much is in it.
+    received_at: ReceivedAt,
+    frame_bytes: usize,
+    failed: Option<InputError>,
+}
+
+impl<'a> Reading<'a> {
+    fn of(plan: &'a Plan, options: &'a ImportOptions) -> Self {
+        let received_at = clock::now();
+        Self { plan, options, file: 0, chunks: None, ticket: 0, received_at, frame_bytes: 0, failed: None }
+    }
+
+    /// The next chunk; none at the end, and behind an error that [`Self::end`] tells.
+    fn next(&mut self, buffer: Vec<u8>) -> Option<Task> {
+        if self.failed.is_some() {
+            return None;
+        }
+        self.read(buffer).unwrap_or_else(|error| {
+            self.failed = Some(error);
+            None
+        })
+    }
+
+    fn read(&mut self, mut buffer: Vec<u8>) -> Result<Option<Task>, InputError> {
+        while let Some(source) = self.plan.files.get(self.file) {
+            let chunks = match (&mut self.chunks, self.plan.standing.starts[self.file]) {
+                (Some(chunks), _) => chunks,
+                (None, Some((position, _))) => self.chunks.insert(source.chunks(position, self.options.chunk_bytes)?),
+                (None, None) => {
+                    self.file += 1;
+                    continue;
+                }
+            };
+            let Some(chunk) = chunks.next(std::mem::take(&mut buffer))? else {
+                self.chunks = None;
+                self.file += 1;
+                continue;
+            };
+            self.frame_bytes += chunk.text.len();
+            let frame_ends = chunk.last || chunk.broken || self.frame_bytes >= self.options.frame_bytes;
+            let Self { ticket, file, received_at, .. } = *self;
+            self.ticket += 1;
+            if frame_ends {
+                self.frame_bytes = 0;
+                self.received_at = clock::now();
+            }
+            return Ok(Some(Task { ticket, file, chunk, received_at, frame_ends }));
+        }
+        Ok(None)
+    }
+
+    /// What went wrong.
+    fn end(self) -> Result<(), InputError> {
+        self.failed.map_or(Ok(()), Err)
+    }
+}
+
 struct Stages<'a> {
     plan: &'a Plan,
     options: &'a ImportOptions,
 }
 
 impl Stages<'_> {
-    /// Reads the files one after the other. Ends early, without an error, when nobody decodes any more.
-    fn read(&self, tasks: SyncSender<Task>, buffers: Receiver<Vec<u8>>) -> Result<()> {
-        let mut ticket = 0;
-        let mut received_at = clock::now();
-        let mut frame_bytes = 0;
-        for (file, source) in self.plan.files.iter().enumerate() {
-            let Some((position, _)) = self.plan.standing.starts[file] else { continue };
-            let mut chunks = source.chunks(position, self.options.chunk_bytes)?;
-            while let Some(chunk) = chunks.next(buffers.try_recv().unwrap_or_default())? {
-                frame_bytes += chunk.text.len();
-                let frame_ends = chunk.last || chunk.broken || frame_bytes >= self.options.frame_bytes;
-                if tasks.send(Task { ticket, file, chunk, received_at, frame_ends }).is_err() {
-                    return Ok(());
-                }
-                ticket += 1;
-                if frame_ends {
-                    frame_bytes = 0;
-                    received_at = clock::now();
-                }
-            }
-        }
-        Ok(())
-    }
-
+    /// Reads a chunk in its turn and decodes it beside others, until there is no more. Who decodes has read the text
+    /// just before, so it is in the caches of its core.
     fn decode(
         &self,
         mut decoder: Decoder,
-        tasks: &Mutex<Receiver<Task>>,
-        spares: &Mutex<(Receiver<Decoded>, Receiver<Rows>)>,
+        reading: &Mutex<Reading<'_>>,
+        spares: &Spares,
         done: &SyncSender<(u64, Done)>,
     ) {
         loop {
-            let task = tasks.lock().unwrap_or_else(PoisonError::into_inner).recv();
-            let Ok(Task { ticket, file, chunk, received_at, frame_ends }) = task else { return };
-            let mut decoded = {
-                let spares = spares.lock().unwrap_or_else(PoisonError::into_inner);
-                let rows = spares.1.try_recv().unwrap_or_default();
-                Decoded { rows, ..spares.0.try_recv().unwrap_or_default() }
-            };
+            let buffer = spares.buffers.take();
+            let task = reading.lock().unwrap_or_else(PoisonError::into_inner).next(buffer);
+            let Some(Task { ticket, file, chunk, received_at, frame_ends }) = task else { return };
+            let mut decoded = Decoded { rows: spares.rows.take(), ..spares.decoded.take() };
             let text_bytes = chunk.text.len();
             let intake = Intake { source: self.plan.source, stream: Stream::Import, received_at };
             decoder.decode_lines(chunk.text, &intake, &mut decoded);
@@ -270,7 +333,6 @@ impl Stages<'_> {
     }
 
     /// Appends decoded chunks in file order, a frame at a time.
-    #[allow(clippy::too_many_arguments, reason = "the ends of the queues that this stage stands between")]
     fn append<L: EventLog>(
         &self,
         log: &mut L,
@@ -278,8 +340,7 @@ impl Stages<'_> {
         records: &mut RunRecords,
         done: Receiver<(u64, Done)>,
         frames: SyncSender<Durable>,
-        buffers: &SyncSender<Vec<u8>>,
-        spares: &SyncSender<Decoded>,
+        spares: &Spares,
     ) -> Result<()> {
         let mut waiting: BTreeMap<u64, Done> = BTreeMap::new();
         let mut next = 0;
@@ -300,9 +361,8 @@ impl Stages<'_> {
                 line[chunk.file] += chunk.decoded.batch.len() as u64 + chunk.decoded.blank;
                 frame_bytes += chunk.text_bytes;
                 rows.push(std::mem::take(&mut chunk.decoded.rows));
-                // A full pool of spare memory just lets go of it.
-                let _ = buffers.try_send(std::mem::take(&mut chunk.decoded.batch.arena));
-                let _ = spares.try_send(chunk.decoded);
+                spares.buffers.put(std::mem::take(&mut chunk.decoded.batch.arena));
+                spares.decoded.put(chunk.decoded);
                 if !chunk.frame_ends {
                     continue;
                 }

@@ -99,6 +99,8 @@ pub struct Rows {
     pub controls: Vec<(u32, Control)>,
     /// How many records the batch has.
     pub records: u32,
+    /// Where values stand that no row before had on that day: row and dimension. Nothing where nobody has looked yet.
+    pub first_sights: Option<Vec<(u32, DimensionIx)>>,
 }
 
 impl Rows {
@@ -109,6 +111,7 @@ impl Rows {
         self.dimensions.clear();
         self.controls.clear();
         self.records = 0;
+        self.first_sights = None;
     }
 }
 
