@@ -53,7 +53,7 @@ pub struct ImportResult {
 }
 
 /// How many chunks wait between decoding and appending.
-const CHUNKS_WAITING_MAX: usize = 4;
+const CHUNKS_WAITING_MAX: usize = 16;
 /// How many frames wait between appending and folding.
 const FRAMES_WAITING_MAX: usize = 2;
 /// How many pieces of memory of each kind wait to be used again at most: as many as frames on their way have rows.
