@@ -111,16 +111,25 @@ impl Order {
 
     /// The place of a row.
     pub fn place(&self, row: &ReportRow<'_>) -> Place {
-        let value = match self.column {
+        let keys = row.keys.iter().map(|k| k.map(str::to_owned)).collect();
+        Place { value: self.value(row), start_seconds: row.window.start().seconds(), keys }
+    }
+
+    /// Whether a row comes behind a place by the column alone.
+    pub fn is_behind(&self, row: &ReportRow<'_>, place: &Place) -> bool {
+        let by_column = self.value(row).cmp(&place.value);
+        if self.descending { by_column.is_lt() } else { by_column.is_gt() }
+    }
+
+    fn value(&self, row: &ReportRow<'_>) -> OrderValue {
+        match self.column {
             Column::Time => OrderValue::Number(row.window.start().seconds()),
             Column::Key(i) => row.keys[i].map_or(OrderValue::Null, |text| OrderValue::Text(text.to_owned())),
             Column::Metric(i) => OrderValue::Number(row.values[i]),
             // A ratio beyond 64 bits stands with the greatest.
             Column::Ratio(ratio) => (ratio.millionths(row.values))
                 .map_or(OrderValue::Null, |m| OrderValue::Number(i64::try_from(m).unwrap_or(i64::MAX))),
-        };
-        let keys = row.keys.iter().map(|k| k.map(str::to_owned)).collect();
-        Place { value, start_seconds: row.window.start().seconds(), keys }
+        }
     }
 
     /// Which of two places comes first.

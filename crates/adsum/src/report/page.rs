@@ -140,6 +140,11 @@ fn by_column(
 ) -> Result<Option<Place>> {
     let mut first = First { order: asked.order, rows: BinaryHeap::new(), most: asked.limit, more: false };
     planned.run(&*snapshot.view, &snapshot.pending, PAGE_BUDGET, &mut |row| {
+        // Most rows are far behind the first ones; whether a cursor lies behind them too decides nothing then.
+        if first.is_full_before(row) {
+            first.more = true;
+            return Ok(ControlFlow::Continue(()));
+        }
         let place = asked.order.place(row);
         if after.is_none_or(|after| asked.order.compare(after, &place).is_lt()) {
             first.take(place, row);
@@ -169,6 +174,11 @@ struct Ranked {
 }
 
 impl First {
+    /// Whether so many rows come before this one, by the column alone.
+    fn is_full_before(&self, row: &ReportRow<'_>) -> bool {
+        self.rows.len() == self.most && self.rows.peek().is_some_and(|last| self.order.is_behind(row, &last.kept.place))
+    }
+
     fn take(&mut self, place: Place, row: &ReportRow<'_>) {
         if self.rows.len() == self.most {
             self.more = true;

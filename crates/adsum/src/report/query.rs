@@ -1,5 +1,6 @@
 //! A question, the rollup that answers it, and the answer's rows.
 
+use std::hash::BuildHasher;
 use std::ops::ControlFlow;
 use std::sync::Arc;
 
@@ -10,7 +11,7 @@ use adsum_model::time::BucketStart;
 use adsum_pipeline::rollup_table;
 use adsum_store::{BucketRange, KeyFilter, ScanNames, ScanRow, StoreView};
 use anyhow::{Result, anyhow};
-use hashbrown::HashMap;
+use hashbrown::{DefaultHashBuilder, HashTable};
 
 use super::columns::Report;
 use super::refused::Refused;
@@ -102,11 +103,73 @@ impl Complete {
     }
 }
 
-/// A row while it is added up.
-struct Sum {
-    key: Vec<u32>,
+/// The rows of one window while they are added up, one behind the other.
+struct Sums {
+    keys: usize,
+    columns: usize,
+    /// `keys` ids a row.
+    ids: Vec<u32>,
+    /// `columns` sums a row.
     values: Vec<i64>,
-    revision: Revision,
+    revisions: Vec<Revision>,
+    /// Where the row of a key stands.
+    places: HashTable<usize>,
+    hasher: DefaultHashBuilder,
+}
+
+impl Sums {
+    fn new(keys: usize) -> Self {
+        let (ids, values, revisions) = (Vec::new(), Vec::new(), Vec::new());
+        let (places, hasher) = (HashTable::new(), DefaultHashBuilder::default());
+        Self { keys, columns: 0, ids, values, revisions, places, hasher }
+    }
+
+    fn len(&self) -> usize {
+        self.revisions.len()
+    }
+
+    fn key(&self, place: usize) -> &[u32] {
+        &self.ids[place * self.keys..(place + 1) * self.keys]
+    }
+
+    fn values(&self, place: usize) -> &[i64] {
+        &self.values[place * self.columns..(place + 1) * self.columns]
+    }
+
+    fn find(&self, key: &[u32]) -> Option<usize> {
+        self.places.find(self.hasher.hash_one(key), |&place| self.key(place) == key).copied()
+    }
+
+    fn add(&mut self, place: usize, row: &ScanRow<'_>) -> Result<()> {
+        add_up(&mut self.values[place * self.columns..(place + 1) * self.columns], row.values)?;
+        self.revisions[place] = self.revisions[place].max(row.revision);
+        Ok(())
+    }
+
+    fn insert(&mut self, key: &[u32], row: &ScanRow<'_>) {
+        self.columns = row.values.len();
+        let place = self.len();
+        self.ids.extend_from_slice(key);
+        self.values.extend_from_slice(row.values);
+        self.revisions.push(row.revision);
+        let Self { keys, ids, places, hasher, .. } = self;
+        let hash_of = |&place: &usize| hasher.hash_one(&ids[place * *keys..(place + 1) * *keys]);
+        places.insert_unique(hash_of(&place), place, hash_of);
+    }
+
+    /// The rows' places by key. Ids order as texts do.
+    fn in_order(&self) -> Vec<usize> {
+        let mut places: Vec<usize> = (0..self.len()).collect();
+        places.sort_unstable_by(|a, b| self.key(*a).cmp(self.key(*b)));
+        places
+    }
+
+    fn clear(&mut self) {
+        self.ids.clear();
+        self.values.clear();
+        self.revisions.clear();
+        self.places.clear();
+    }
 }
 
 /// The smallest rollup that has every dimension asked for and is complete.
@@ -275,8 +338,7 @@ impl Planned {
             bucket: None,
             key: Vec::new(),
             last: 0,
-            sums: Vec::new(),
-            places: HashMap::new(),
+            sums: Sums::new(self.shown.len()),
             names: None,
             ended: false,
             visit,
@@ -303,9 +365,7 @@ struct Adder<'a> {
     key: Vec<u32>,
     /// Where the sum stands that the row before was added to.
     last: usize,
-    sums: Vec<Sum>,
-    /// By key, where its sum stands.
-    places: HashMap<Vec<u32>, usize>,
+    sums: Sums,
     names: Option<Arc<ScanNames>>,
     /// Whether nobody wants further rows.
     ended: bool,
@@ -338,14 +398,9 @@ impl Adder<'_> {
         self.key.clear();
         self.key.extend(self.shown.iter().map(|i| row.keys[*i]));
         // Rows that follow one another often have one key: that of the one campaign asked for.
-        let place = match self.sums.get(self.last).filter(|sum| sum.key == self.key) {
-            Some(_) => Some(self.last),
-            None => self.places.get(&self.key).copied(),
-        };
-        if let Some(place) = place {
-            let sum = &mut self.sums[place];
-            add_up(&mut sum.values, row.values)?;
-            sum.revision = sum.revision.max(row.revision);
+        let again = self.last < self.sums.len() && self.sums.key(self.last) == self.key;
+        if let Some(place) = if again { Some(self.last) } else { self.sums.find(&self.key) } {
+            self.sums.add(place, row)?;
             self.last = place;
             return Ok(ControlFlow::Continue(()));
         }
@@ -353,8 +408,7 @@ impl Adder<'_> {
             return Err(too_costly("groups in one bucket", self.groups_max as u64));
         }
         self.last = self.sums.len();
-        self.places.insert(self.key.clone(), self.last);
-        self.sums.push(Sum { key: self.key.clone(), values: row.values.to_vec(), revision: row.revision });
+        self.sums.insert(&self.key, row);
         Ok(ControlFlow::Continue(()))
     }
 
@@ -363,18 +417,18 @@ impl Adder<'_> {
         let (Some(window), Some(names), false) = (self.window, self.names.clone(), self.ended) else {
             return Ok(ControlFlow::Continue(()));
         };
-        // Ids order as texts do.
-        let mut sums = std::mem::take(&mut self.sums);
-        self.places.clear();
-        sums.sort_unstable_by(|a, b| a.key.cmp(&b.key));
-        for sum in sums {
-            let keys: Vec<_> = sum.key.iter().zip(self.shown).map(|(id, column)| names.text(*column, *id)).collect();
-            let row = ReportRow { window, keys: &keys, values: &sum.values, revision: sum.revision };
-            if (self.visit)(&row)?.is_break() {
+        let mut keys = Vec::with_capacity(self.shown.len());
+        for place in self.sums.in_order() {
+            keys.clear();
+            let ids = self.sums.key(place).iter().zip(self.shown);
+            keys.extend(ids.map(|(id, column)| names.text(*column, *id)));
+            let (values, revision) = (self.sums.values(place), self.sums.revisions[place]);
+            if (self.visit)(&ReportRow { window, keys: &keys, values, revision })?.is_break() {
                 self.ended = true;
                 return Ok(ControlFlow::Break(()));
             }
         }
+        self.sums.clear();
         Ok(ControlFlow::Continue(()))
     }
 }

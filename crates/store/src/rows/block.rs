@@ -116,6 +116,39 @@ pub(crate) fn decode(bytes: &[u8], rows: usize, values: &mut Vec<i64>) -> Option
     reader.is_empty().then_some(())
 }
 
+/// Appends the values at `picks` of a column of `rows` values, which are in order, without unpacking the others.
+pub(crate) fn decode_at(bytes: &[u8], rows: usize, picks: &[u32], values: &mut Vec<i64>) -> Option<()> {
+    if picks.len() == rows {
+        return decode(bytes, rows, values);
+    }
+    let mut reader = Reader::new(bytes);
+    match reader.u8()? {
+        FIXED => {
+            let width = usize::from(reader.u8().filter(|&width| width <= 8)?);
+            let least = unzigzag(reader.varint()?);
+            let bytes = reader.take(rows.checked_mul(width)?)?;
+            for &row in picks {
+                let mut word = [0; 8];
+                let at = row as usize * width;
+                word[..width].copy_from_slice(bytes.get(at..at + width)?);
+                values.push(least.wrapping_add(u64::from_le_bytes(word) as i64));
+            }
+        }
+        REPEAT => {
+            let (mut value, mut end) = (0, 0);
+            for &row in picks {
+                while u64::from(row) >= end {
+                    value = unzigzag(reader.varint()?);
+                    end = reader.varint()?.checked_add(end)?;
+                }
+                values.push(value);
+            }
+        }
+        _ => return None,
+    }
+    Some(())
+}
+
 fn fixed<const WIDTH: usize>(bytes: &[u8], least: i64, values: &mut Vec<i64>) {
     let (chunks, _) = bytes.as_chunks::<WIDTH>();
     values.extend(chunks.iter().map(|chunk| {
@@ -147,6 +180,12 @@ mod tests {
             let mut back = vec![1];
             assert_eq!(decode(&bytes, values.len(), &mut back), Some(()));
             assert_eq!((back[0], &back[1..]), (1, *values));
+            for step in 1..4 {
+                let picks: Vec<u32> = (0..values.len() as u32).step_by(step).collect();
+                let mut some = vec![1];
+                assert_eq!(decode_at(&bytes, values.len(), &picks, &mut some), Some(()));
+                assert!(some[0] == 1 && some[1..].iter().eq(values.iter().step_by(step)), "{some:?} of {values:?}");
+            }
             for cut in 0..bytes.len() {
                 assert_eq!(decode(&bytes[..cut], values.len().max(1), &mut back), None, "{values:?} cut at {cut}");
             }

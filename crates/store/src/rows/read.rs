@@ -1,9 +1,9 @@
 //! Reading one run's rows of one table, stripe by stripe, those that a scan needs.
 //!
-//! Invariant: a block is decoded only after its CRC-32 was right, and then key columns first: where no row passes the
-//! filters, its values stay packed. Only rows that pass are kept. What does not decode is damage.
+//! Invariant: a block is decoded only after its CRC-32 was right, and then what is filtered by first: of the other
+//! columns only the values of rows that pass are unpacked. What does not decode is damage.
 
-use super::block::decode;
+use super::block::{decode, decode_at};
 use super::run::{BlockEntry, RowsRun, RunTable, StripeEntry};
 use super::scan::{Block, Spec, bucket_word};
 use crate::bytes::Reader;
@@ -20,10 +20,8 @@ pub(super) struct RunCursor<'a> {
     /// The run's own ids of the first key column that pass, if that is filtered.
     first_ids: Option<Vec<u32>>,
     bytes: Vec<u8>,
-    /// The present block's columns, and which of its rows pass.
-    buckets: Vec<i64>,
+    /// A column of the present block, and which of its rows pass.
     numbers: Vec<i64>,
-    ids: Vec<Vec<u32>>,
     picks: Vec<u32>,
     spare: Vec<u32>,
 }
@@ -44,9 +42,7 @@ impl<'a> RunCursor<'a> {
             places: spec.columns.iter().map(place).collect(),
             first_ids,
             bytes: Vec::new(),
-            buckets: Vec::new(),
             numbers: Vec::new(),
-            ids: vec![Vec::new(); map.len()],
             picks: Vec::new(),
             spare: Vec::new(),
         }
@@ -130,72 +126,56 @@ impl<'a> RunCursor<'a> {
         if !reader.is_empty() {
             return None;
         }
-        self.buckets.clear();
-        decode(parts[0], rows, &mut self.buckets)?;
         self.picks.clear();
+        self.picks.extend(0..rows as u32);
         let (from, to) = (spec.range.from().seconds(), spec.range.to().seconds());
-        if stripe.buckets.0 >= from && stripe.buckets.1 < to {
-            self.picks.extend(0..rows as u32);
-        } else {
-            let within = |row: &u32| (from..to).contains(&self.buckets[*row as usize]);
-            self.picks.extend((0..rows as u32).filter(within));
+        if stripe.buckets.0 < from || stripe.buckets.1 >= to {
+            self.numbers.clear();
+            decode(parts[0], rows, &mut self.numbers)?;
+            self.picks.retain(|&row| (from..to).contains(&self.numbers[row as usize]));
         }
-        for column in 0..width {
+        for column in (0..width).filter(|&c| spec.allowed[c].is_some()) {
             if self.picks.is_empty() {
                 return Some(());
             }
             self.numbers.clear();
             decode(parts[1 + column], rows, &mut self.numbers)?;
-            let (map, ids) = (&self.map[column], &mut self.ids[column]);
-            ids.clear();
+            let map = &self.map[column];
             if !self.numbers.iter().all(|&number| (number as u64) < map.len() as u64) {
                 return None;
             }
-            ids.extend(self.numbers.iter().map(|&number| map[number as usize]));
-            if spec.allowed[column].is_some() {
-                self.picks.retain(|&row| spec.passes(column, ids[row as usize]));
-            }
+            self.picks.retain(|&row| spec.passes(column, map[self.numbers[row as usize] as usize]));
+        }
+        if self.picks.is_empty() {
+            return Some(());
         }
         let start = block.words.len();
-        keep(&self.buckets, &self.picks, |bucket| bucket_word(bucket), &mut block.words);
-        let mut shift = 64;
-        for (column, (ids, to)) in self.ids.iter().zip(&mut block.keys).enumerate() {
-            keep(ids, &self.picks, |id| id, to);
-            if let Some(bits) = spec.packing.bits.get(column) {
-                shift -= bits;
+        self.numbers.clear();
+        decode_at(parts[0], rows, &self.picks, &mut self.numbers)?;
+        block.words.extend(self.numbers.iter().map(|&bucket| bucket_word(bucket)));
+        for (column, (map, to)) in self.map.iter().zip(&mut block.keys).enumerate() {
+            self.numbers.clear();
+            decode_at(parts[1 + column], rows, &self.picks, &mut self.numbers)?;
+            if !self.numbers.iter().all(|&number| (number as u64) < map.len() as u64) {
+                return None;
+            }
+            to.extend(self.numbers.iter().map(|&number| map[number as usize]));
+            if let Some(shift) = spec.packing.shift(column) {
                 for (word, &id) in block.words[start..].iter_mut().zip(&to[start..]) {
                     *word |= u128::from(id) << shift;
                 }
             }
         }
-        let mut put = |part: &[u8], to: &mut Vec<i64>| -> Option<()> {
-            if self.picks.len() == rows {
-                return decode(part, rows, to);
-            }
-            self.numbers.clear();
-            decode(part, rows, &mut self.numbers)?;
-            keep(&self.numbers, &self.picks, |number| number, to);
-            Some(())
-        };
         for (place, to) in self.places.iter().zip(&mut block.values) {
             match place {
-                Some(place) => put(parts[1 + width + place], to)?,
+                Some(place) => decode_at(parts[1 + width + place], rows, &self.picks, to)?,
                 None => to.resize(block.words.len(), 0),
             }
         }
-        put(parts[1 + width + values], &mut block.revisions)?;
-        put(parts[2 + width + values], &mut block.spreads)?;
+        decode_at(parts[1 + width + values], rows, &self.picks, &mut block.revisions)?;
+        decode_at(parts[2 + width + values], rows, &self.picks, &mut block.spreads)?;
         let (revisions, spreads) = (&block.revisions[start..], &block.spreads[start..]);
         let in_order = spreads.iter().zip(revisions).all(|(&s, &r)| (0..=r).contains(&s));
         in_order.then_some(())
-    }
-}
-
-/// Appends what stands at `picks`, which are in order.
-fn keep<A: Copy, B>(from: &[A], picks: &[u32], make: impl Fn(A) -> B, to: &mut Vec<B>) {
-    if picks.len() == from.len() {
-        to.extend(from.iter().map(|&a| make(a)));
-    } else {
-        to.extend(picks.iter().map(|&row| make(from[row as usize])));
     }
 }

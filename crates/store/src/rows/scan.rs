@@ -229,10 +229,21 @@ impl TableScan<'_> {
             range: self.range,
             names,
             packing: Packing::of(names, self.width),
-            first_allowed: first_allowed(&allowed),
+            first_allowed: self.first_allowed(names, &allowed),
             allowed,
             table: self.name,
         })
+    }
+
+    /// The ids of the first key column that pass, if it is filtered.
+    fn first_allowed(&self, names: &ScanNames, allowed: &[Option<Vec<bool>>]) -> Option<Vec<u32>> {
+        let passes = allowed.first()?.as_ref()?;
+        let values = self.filters.iter().filter(|f| f.column == 0).flat_map(|f| &f.allowed);
+        let ids = values.filter_map(|value| value.as_ref().map_or(Some(0), |text| names.find(0, text)));
+        let mut ids: Vec<u32> = ids.filter(|&id| passes[id as usize]).collect();
+        ids.sort_unstable();
+        ids.dedup();
+        Some(ids)
     }
 
     fn allowed(&self, names: &ScanNames) -> Result<Vec<Option<Vec<bool>>>, StoreError> {
@@ -256,10 +267,4 @@ impl TableScan<'_> {
         }
         Ok(allowed)
     }
-}
-
-/// The ids of the first key column that pass.
-fn first_allowed(allowed: &[Option<Vec<bool>>]) -> Option<Vec<u32>> {
-    let ids = allowed.first()?.as_ref()?.iter().enumerate();
-    Some(ids.filter(|(_, passes)| **passes).map(|(id, _)| id as u32).collect())
 }
