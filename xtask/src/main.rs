@@ -10,6 +10,7 @@
 )]
 
 mod demo;
+mod gate;
 mod picture;
 mod prove;
 mod test;
@@ -24,6 +25,7 @@ tasks:
   demo     builds adsum and runs `adsum demo`; what stands behind `--` goes to it
   test     every gate, then every test; ends with `N passed, M failed`
   prove    the proofs at full figure, all or by name; writes docs/proofs.md
+  gate     counts the instructions of the hot paths; with --write it writes them down
   picture  docs/terminal.svg, from what `adsum demo` draws
   tidy     the rules of STYLE.md that can be checked by reading";
 
@@ -37,6 +39,8 @@ fn main() -> ExitCode {
     let clean = match task.as_slice() {
         ["demo"] => demo::run(&root, &[]),
         ["demo", "--", arguments @ ..] => demo::run(&root, arguments),
+        ["gate"] => gate::run(&root, false),
+        ["gate", "--write"] => gate::run(&root, true),
         ["picture"] => picture::run(&root),
         ["test"] => test::run(&root),
         ["prove", names @ ..] => prove::run(&root, names),

@@ -10,7 +10,7 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-use crate::tidy;
+use crate::{gate, tidy};
 
 const DENY_VERSION: &str = "0.20.2";
 const DENY_TOOLS: &str = "target/tools";
@@ -39,6 +39,7 @@ const STEPS: &[Step] = &[
     Step { name: "clippy", run: |root| Tally::gate(runs(cargo(root).args(CLIPPY))) },
     Step { name: "tidy", run: |root| Tally::gate(tidy::run(root)) },
     Step { name: "deny", run: |root| Tally::gate(deny(root)) },
+    Step { name: "gate", run: |root| Tally::gate(gate::run(root, false)) },
     Step { name: "tests", run: tests },
 ];
 
@@ -101,7 +102,8 @@ fn there(command: &mut Command) -> bool {
     quiet.status().is_ok_and(|status| status.success())
 }
 
-/// What the other steps need: rustfmt and clippy are added by rustup where they are missing, python3 is asked for.
+/// What the other steps need: rustfmt and clippy are added by rustup where they are missing, valgrind by apt-get;
+/// python3 is asked for.
 fn tools(root: &Path) -> Tally {
     let mut failed = 0;
     for (subcommand, component) in [("fmt", "rustfmt"), ("clippy", "clippy")] {
@@ -115,6 +117,11 @@ fn tools(root: &Path) -> Tally {
     if !there(Command::new("python3").arg("--version")) {
         println!("missing: python3 (3.8 or later), with which the tests read the log in another language");
         println!("install it with `apt-get install python3`, `brew install python` or what your system has");
+        failed += 1;
+    }
+    let valgrind = || gate::out_of_place().is_some() || there(Command::new("valgrind").arg("--version"));
+    if !valgrind() && !(runs(Command::new("apt-get").args(["install", "--yes", "valgrind"])) && valgrind()) {
+        println!("missing: valgrind, with which the instructions of the hot paths are counted; {}", gate::INSTALL);
         failed += 1;
     }
     Tally { passed: 0, failed }
