@@ -18,6 +18,8 @@ use anyhow::{Context, Result, anyhow, bail};
 use serde::Deserialize;
 
 use crate::http::settings::ServerConfig;
+use crate::memory::ByteSize;
+use crate::writer::QueueBounds;
 
 /// The most text that may become one frame: with the chunk or the long line that goes over it, it stays below the
 /// 64 MiB that a frame of the log may have.
@@ -41,6 +43,11 @@ pub struct Config {
     pub distinct_users: Option<Vec<DistinctConfig>>,
     /// Threads that fold; the machine's cores if not given.
     pub workers: Option<usize>,
+    /// What the process may take; its parts then get a share each.
+    pub memory_limit: Option<ByteSize>,
+    /// How much waits between threads.
+    #[serde(skip)]
+    pub queues: QueueBounds,
     /// Limits of time.
     pub time: TimeConfig,
     /// The embedded log.
@@ -117,6 +124,18 @@ pub struct ImportConfig {
     pub chunk_bytes: Option<usize>,
     /// Bytes of text that become one frame of the log, synced as one.
     pub frame_bytes: Option<usize>,
+}
+
+impl ImportConfig {
+    /// Bytes of text that one thread decodes at a time.
+    pub fn chunk_bytes(&self) -> usize {
+        self.chunk_bytes.unwrap_or(512 << 10).clamp(1, self.frame_bytes())
+    }
+
+    /// Bytes of text that become one frame of the log.
+    pub fn frame_bytes(&self) -> usize {
+        self.frame_bytes.unwrap_or(16 << 20).max(1)
+    }
 }
 
 /// The collector.

@@ -17,6 +17,7 @@ mod http;
 mod import;
 mod ledger;
 mod live;
+mod memory;
 mod metadata;
 mod operate;
 mod process;

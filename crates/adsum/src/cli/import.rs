@@ -33,10 +33,6 @@ pub struct Args {
     abort: bool,
 }
 
-/// Bytes of text that one thread decodes at a time, if not configured.
-const CHUNK_BYTES: usize = 512 << 10;
-/// Bytes of text in a frame, if not configured.
-const FRAME_BYTES: usize = 16 << 20;
 /// Bytes of text that go to a server at a time, if not configured.
 const SENT_BYTES: usize = 4 << 20;
 /// The name of the source, if none is given.
@@ -82,13 +78,12 @@ fn into_directory(
     source: &str,
     bar: &ProgressBar,
 ) -> Result<Value> {
-    let frame_bytes = config.import.frame_bytes.unwrap_or(FRAME_BYTES).max(1);
     let mut home = global.open(config, Make::IfMissing)?;
     let options = ImportOptions {
         source: source.to_owned(),
         metadata: MetadataRevision::new(home.metadata.revision),
-        chunk_bytes: config.import.chunk_bytes.unwrap_or(CHUNK_BYTES).clamp(1, frame_bytes),
-        frame_bytes,
+        chunk_bytes: config.import.chunk_bytes(),
+        frame_bytes: config.import.frame_bytes(),
         decoders: workers(config),
     };
     let result = crate::import::run(

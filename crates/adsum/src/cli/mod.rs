@@ -27,6 +27,7 @@ use indicatif::{ProgressBar, ProgressStyle};
 
 use self::client::Client;
 use crate::config::Config;
+use crate::memory::{self, ByteSize};
 use crate::report::Format;
 use crate::wire::{Home, Make};
 
@@ -52,6 +53,9 @@ pub struct Global {
     /// Threads that fold; over `workers` of the configuration.
     #[arg(long, global = true, env = "ADSUM_WORKERS", value_name = "N")]
     workers: Option<usize>,
+    /// Memory that the process may take, as 512 MiB; over `memory_limit` of the configuration.
+    #[arg(long, global = true, env = "ADSUM_MEMORY_LIMIT", value_name = "SIZE")]
+    memory_limit: Option<ByteSize>,
     /// How the answer is written.
     #[arg(long, global = true, env = "ADSUM_FORMAT", value_enum)]
     format: Option<Format>,
@@ -182,6 +186,8 @@ impl Global {
     fn config(&self) -> Result<Config> {
         let mut config = Config::load(self.config.as_deref())?;
         config.workers = self.workers.or(config.workers);
+        config.memory_limit = self.memory_limit.or(config.memory_limit);
+        memory::divide(&mut config)?;
         Ok(config)
     }
 

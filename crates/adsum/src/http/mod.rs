@@ -52,7 +52,7 @@ impl Guard {
     pub fn new(config: &ServerConfig, stopping: Stopping) -> anyhow::Result<Self> {
         Ok(Self {
             rates: Rates::new(config.auth_failures_per_second),
-            bodies: BodyBudget::new(config.body_memory_bytes),
+            bodies: BodyBudget::new(config.body_memory_bytes()),
             stopping,
             exporter: metrics::Exporter::install()?,
             ids: layers::RequestIds::new()?,

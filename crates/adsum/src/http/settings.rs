@@ -32,7 +32,7 @@ pub struct ServerConfig {
     /// Bytes of a request's head that are read while it is not whole.
     pub header_bytes_max: u32,
     /// Bytes of request bodies in memory, over all requests in flight.
-    pub body_memory_bytes: u64,
+    pub body_memory_bytes: Option<u64>,
     /// Refused tokens a second and address; more are answered 429 unread.
     pub auth_failures_per_second: u32,
     /// TLS; without it HTTP is spoken in the open.
@@ -61,7 +61,7 @@ impl Default for ServerConfig {
             drain_seconds: 10,
             headers_max: 100,
             header_bytes_max: 32 << 10,
-            body_memory_bytes: 256 << 20,
+            body_memory_bytes: None,
             auth_failures_per_second: 50,
             tls: None,
         }
@@ -74,6 +74,11 @@ const HEADER_BYTES_MIN: u32 = 8 << 10;
 const HEADERS_MOST: u32 = 1_000;
 
 impl ServerConfig {
+    /// Bytes of request bodies in memory, over all requests in flight.
+    pub fn body_memory_bytes(&self) -> u64 {
+        self.body_memory_bytes.unwrap_or(256 << 20)
+    }
+
     /// What no server can work with is named by its key.
     pub fn check(&self) -> Result<()> {
         let at_least_one = [
@@ -95,8 +100,8 @@ impl ServerConfig {
         if self.headers_max > HEADERS_MOST {
             bail!("server.headers_max: {} is more than {HEADERS_MOST}", self.headers_max);
         }
-        if self.body_memory_bytes < u64::from(HEADER_BYTES_MIN) {
-            bail!("server.body_memory_bytes: {} is less than {HEADER_BYTES_MIN}", self.body_memory_bytes);
+        if self.body_memory_bytes() < u64::from(HEADER_BYTES_MIN) {
+            bail!("server.body_memory_bytes: {} is less than {HEADER_BYTES_MIN}", self.body_memory_bytes());
         }
         Ok(())
     }

@@ -76,7 +76,7 @@ impl Running {
         let (stop, stopping) = Stopping::new();
         let guard = Guard {
             rates: Rates::new(config.server.auth_failures_per_second),
-            bodies: BodyBudget::new(config.server.body_memory_bytes),
+            bodies: BodyBudget::new(config.server.body_memory_bytes()),
             stopping: stopping.clone(),
             exporter: Exporter::unseen(),
             ids: layers::RequestIds::new().unwrap(),
@@ -91,7 +91,7 @@ impl Running {
             config: config.clone(),
             secret: Secret::new([0; 16]),
             clock: Arc::new(IntakeClock::start(None, false)),
-            writer: Queues::new().writer,
+            writer: Queues::new(config.queues).writer,
             live,
             directory: Arc::new(ArcSwap::from_pointee(directory)),
             log: Arc::new(NoLog),

@@ -66,7 +66,7 @@ pub fn run(home: Home, config: Arc<Config>, options: ServeOptions) -> Result<()>
     let log: Arc<dyn LogView> = Arc::from(adsum_log::EventLog::view(&home.log));
     let Home { log: appended, mut pipeline, secret, lock, .. } = home;
     let store = pipeline.store().clone();
-    let queues = Queues::new();
+    let queues = Queues::new(config.queues);
     let (live, ends) = Live::new(pipeline.through().seq, pipeline.clocks().line());
     let parts = WriterParts {
         log: appended,

@@ -28,10 +28,21 @@ use crate::http::Problem;
 
 /// How many pieces of work wait.
 const WORK_WAITING_MAX: usize = 8192;
-/// How many bytes of records wait, over all pieces of work.
-const BYTES_WAITING_MAX: usize = 128 << 20;
-/// How many frames wait between the writer and the fold.
-const FRAMES_WAITING_MAX: usize = 64;
+
+/// How much waits before and behind the writer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct QueueBounds {
+    /// Bytes of records that wait for the writer, over all pieces of work.
+    pub bytes_max: usize,
+    /// Frames that wait between the writer and the fold.
+    pub frames_max: usize,
+}
+
+impl Default for QueueBounds {
+    fn default() -> Self {
+        Self { bytes_max: 128 << 20, frames_max: 64 }
+    }
+}
 
 /// Proof that records are durable.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -104,6 +115,7 @@ pub struct Writer {
     queue: Sender<Message>,
     waiting: Arc<Waiting>,
     spares: Arc<Spares>,
+    bytes_max: usize,
 }
 
 /// What waits for the writer, as numbers.
@@ -138,7 +150,7 @@ impl Writer {
         let before = self.waiting.bytes.fetch_add(bytes, Ordering::Relaxed);
         let (reply, answer) = oneshot::channel();
         let queued_at = clock::now();
-        let refused = if before > 0 && before + bytes > BYTES_WAITING_MAX {
+        let refused = if before > 0 && before + bytes > self.bytes_max {
             Some(overloaded())
         } else {
             // Before the thread can have answered it.
@@ -235,12 +247,12 @@ pub struct Queues {
 
 impl Queues {
     /// Empty queues.
-    pub fn new() -> Self {
+    pub fn new(bounds: QueueBounds) -> Self {
         let (queue, work) = crossbeam_channel::bounded(WORK_WAITING_MAX);
-        let (frames_out, frames_in) = crossbeam_channel::bounded(FRAMES_WAITING_MAX);
+        let (frames_out, frames_in) = crossbeam_channel::bounded(bounds.frames_max);
         let waiting = Arc::new(Waiting::default());
         let spares = Arc::new(Spares::new());
-        let writer = Writer { queue, waiting: waiting.clone(), spares: spares.clone() };
+        let writer = Writer { queue, waiting: waiting.clone(), spares: spares.clone(), bytes_max: bounds.bytes_max };
         Self { writer, work, waiting, spares, frames_out, frames_in }
     }
 }

@@ -32,7 +32,7 @@ fn what_was_queued_before_the_word_to_stop_is_written() {
     for (revisions, before, frames) in
         [(vec![0, 0, 0], 3, 1), (vec![0, 0, 0], 1, 2), (vec![0, 1, 1, 2], 4, 3), (vec![0, 1], 0, 2), (vec![], 0, 0)]
     {
-        let queues = Queues::new();
+        let queues = Queues::new(QueueBounds::default());
         let log = MemoryLog::new();
         let view = log.view();
         let mut answers = Vec::new();
