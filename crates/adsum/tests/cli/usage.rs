@@ -30,6 +30,7 @@ fn wrong_parameters_are_named() {
         (&["--mood"], 2, &["--mood"]),
         (&["extra"], 2, &["extra"]),
         (&["--workers", "many"], 2, &["workers"]),
+        (&["--memory-limit", "512 MB"], 2, &["memory-limit", "512 MiB"]),
         (&["--config", "missing.toml"], 1, &["missing.toml"]),
         (&["--data-dir", "elsewhere"], 1, &["elsewhere", "adsum import"]),
     ];
