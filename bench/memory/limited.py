@@ -4,7 +4,7 @@ Usage: limited.py BYTES RESULTS.jsonl NAME COMMAND [ARGUMENT ...]
 
 The limit is a memory cgroup's: its page cache counts too, but gives way. It is made below the cgroup that this runs in
 (cgroup v1, or v2 where the memory controller is delegated); on other machines `systemd-run --scope` makes it. Where
-neither works it says so and exits 3. The command's exit code is passed on; 137 is a kill for want of memory.
+neither works it says so and exits 3. While the command runs, RESULTS.jsonl.pid has its number. Its exit code is passed on; 137 is a kill for want of memory.
 """
 
 import contextlib
@@ -64,6 +64,7 @@ def main() -> int:
         if group is not None:
             (group / "cgroup.procs").write_text(str(os.getpid()), encoding="ascii")
         os.execvp(command[0], command)
+    pathlib.Path(results + ".pid").write_text(str(pid), encoding="ascii")
     _, status, usage = os.wait4(pid, 0)
     code = os.waitstatus_to_exitcode(status)
     line = {

@@ -7,7 +7,7 @@ here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 root=$(cd "$here/../.." && pwd)
 dir=${BENCH_DIR:-${TMPDIR:-/tmp}/adsum-bench}/memory
 limit_mib=${LIMIT_MIB:-256}
-attack_mib=${ATTACK_MIB:-768}
+attack_mib=${ATTACK_MIB:-512}
 events=${EVENTS:-3000000}
 values=${VALUES:-10000000}
 seconds=${SECONDS_OF_LOAD:-30}
@@ -35,7 +35,7 @@ if [[ -z ${LINES_FILE:-} && ! -s ${truth%.csv}.json ]]; then
 fi
 rm -rf "$dir/data"
 config=$root/bench/ads/adsum.toml
-limited "$limit_mib" "import" "$adsum" import --memory-limit "$limit_mib MiB" --config "$config" --data-dir "$dir/data" \
+limited "$limit_mib" import "$adsum" import --memory-limit "$limit_mib MiB" --config "$config" --data-dir "$dir/data" \
   --json "$lines" > "$dir/import.txt" || fail "the import ended with $?"
 tail -1 "$dir/import.txt"
 "$adsum" report --config "$config" --data-dir "$dir/data" --granularity minute \
@@ -50,7 +50,7 @@ python3 "$here/attack.py" "$values" | limited "$attack_mib" "attack" "$adsum" im
   --config "$config" --data-dir "$dir/data" --json - > "$dir/attack.txt" || fail "the attack ended with $?"
 tail -1 "$dir/attack.txt"
 grep -q "\"counted\":$values,.*\"received\":$values,\"rejected\":0" "$dir/attack.txt" || fail "the ledger of the attack"
-for dimension in page:10000 site:10000 campaignId:1000000; do
+for dimension in page:10000 site:10000 campaignId:100000; do
   name=${dimension%:*} most=${dimension#*:}
   rest=$((values > most ? values - most : 0))
   "$adsum" report --config "$config" --data-dir "$dir/data" --by "$name" --format csv > "$dir/report.csv"
@@ -77,7 +77,7 @@ for _ in $(seq 100); do
   sleep 0.1
 done
 url=$(sed -n 's/^adsum listens on //p' "$dir/serve.txt" | head -1)
-server=$(pgrep -P "$limiter" | head -1)
+server=$(cat "$results.pid")
 [[ -n $url && -n $server ]] || fail "the server did not start"
 python3 "$here/overload.py" "$url" "$dir/data/token" "$server" "$seconds" $((attack_mib << 20)) | tee "$dir/overload.txt" ||
   fail "the overload"

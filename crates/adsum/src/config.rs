@@ -9,8 +9,8 @@ use std::path::Path;
 use adsum_engine::Rules;
 use adsum_model::campaigns::{CampaignSpec, CampaignStatus, CampaignVersion, Campaigns, UnknownCampaign};
 use adsum_model::catalog::{
-    BillableType, Catalog, CatalogSpec, DedupeSpec, DimensionSource, DimensionSpec, DistinctSpec, EventTypeSpec,
-    MappingSpec, NullPolicy, TimeFormat,
+    BillableType, Catalog, CatalogSpec, DIMENSIONS, DedupeSpec, DimensionSource, DimensionSpec, DistinctSpec,
+    EventTypeSpec, MappingSpec, NullPolicy, TimeFormat,
 };
 use adsum_model::time::{EventTime, parse_rfc3339};
 use adsum_pipeline::CheckpointRules;
@@ -248,23 +248,21 @@ pub enum TimeFormatName {
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct DimensionConfig {
-    id: u16,
+    id: Option<u16>,
     field: Option<String>,
     attribute: Option<String>,
     #[serde(default)]
     nulls: NullsConfig,
-    #[serde(default = "default_limit")]
-    limit: u32,
+    limit: Option<u32>,
     #[serde(default)]
     doc: String,
 }
 
-fn default_limit() -> u32 {
-    100_000
-}
+/// Values a UTC day, if not configured.
+const DIMENSION_LIMIT: u32 = 100_000;
 
 /// What a missing value means.
-#[derive(Clone, Debug, Default, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum NullsConfig {
     /// A value of its own.
@@ -384,8 +382,11 @@ impl Config {
                 doc: t.doc.clone(),
             });
         }
+        let (builtins, own): (Vec<_>, Vec<_>) =
+            self.dimensions.iter().partition(|(name, _)| DIMENSIONS.iter().any(|d| d.name == name.as_str()));
         let spec = CatalogSpec {
-            dimensions: self.dimensions.iter().map(|(name, d)| d.spec(name)).collect::<Result<_>>()?,
+            dimensions: own.into_iter().map(|(name, d)| d.spec(name)).collect::<Result<_>>()?,
+            limits: builtins.into_iter().map(|(name, d)| d.limit_of_builtin(name)).collect::<Result<_>>()?,
             event_types,
             required: self.required.clone().unwrap_or(defaults.required),
             required_by_type,
@@ -536,6 +537,15 @@ impl FieldMapping {
 }
 
 impl DimensionConfig {
+    /// Of a built-in dimension only the limit is the installation's to say.
+    fn limit_of_builtin(&self, name: &str) -> Result<(String, u32)> {
+        let others = self.id.is_some() || self.field.is_some() || self.attribute.is_some() || !self.doc.is_empty();
+        match self.limit {
+            Some(limit) if !others && self.nulls == NullsConfig::Keep => Ok((name.to_owned(), limit)),
+            _ => bail!("dimensions.{name}: a built-in dimension; only `limit` may be given"),
+        }
+    }
+
     fn spec(&self, name: &str) -> Result<DimensionSpec> {
         let source = match (&self.field, &self.attribute) {
             (Some(f), None) => DimensionSource::Field(f.clone()),
@@ -543,8 +553,9 @@ impl DimensionConfig {
             (None, None) => DimensionSource::Field(name.to_owned()),
             (Some(_), Some(_)) => bail!("dimensions.{name}: field and attribute exclude each other"),
         };
+        let id = self.id.ok_or_else(|| anyhow!("dimensions.{name}.id: missing; take one from 1000 up and keep it"))?;
         Ok(DimensionSpec {
-            id: self.id,
+            id,
             name: name.to_owned(),
             source,
             nulls: match &self.nulls {
@@ -552,7 +563,7 @@ impl DimensionConfig {
                 NullsConfig::Reject => NullPolicy::Reject,
                 NullsConfig::Replace(text) => NullPolicy::Replace(text.clone()),
             },
-            limit: self.limit,
+            limit: self.limit.unwrap_or(DIMENSION_LIMIT),
             doc: self.doc.clone(),
         })
     }

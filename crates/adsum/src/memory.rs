@@ -64,7 +64,7 @@ impl ByteSize {
 const MIB: u64 = 1 << 20;
 
 /// What the process takes before the first event: code, threads, the tables of decoders, metadata, merges.
-const BASE_BYTES: u64 = 128 * MIB;
+const BASE_BYTES: u64 = 144 * MIB;
 
 /// A part of what is left of the limit.
 struct Part {
@@ -90,48 +90,62 @@ const WAITING: Part = Part { key: "records that wait", share: 20, unit_bytes: 2,
 /// The rows of a frame that waits for the fold.
 const FRAMES: Part = Part { key: "frames that wait", share: 15, unit_bytes: 3 * MIB, least: 2 };
 
-impl Part {
-    /// How many units it gets of a limit: what is configured, else up to a default.
-    fn of(&self, limit: u64, configured: Option<u64>, default: u64) -> Result<u64> {
-        let fits = limit.saturating_sub(BASE_BYTES) * self.share / 100 / self.unit_bytes;
-        let wanted = configured.unwrap_or(self.least);
-        if wanted > fits {
-            let needed = wanted.saturating_mul(self.unit_bytes).saturating_mul(100).div_ceil(self.share);
-            let least = BASE_BYTES.saturating_add(needed).div_ceil(MIB);
-            bail!(
-                "memory_limit: {} MiB is too little for {} of {wanted}; the least that works is {least} MiB",
-                limit / MIB,
-                self.key
-            );
+/// A limit on its way to its parts.
+struct Division {
+    limit: u64,
+    /// The least limit in MiB that all parts so far fit into, which of them asks for it, and how much of it.
+    least: (u64, &'static str, u64),
+}
+
+impl Division {
+    /// How many units a part gets: what is configured, else up to a default.
+    fn part(&mut self, part: &Part, configured: Option<u64>, default: u64) -> u64 {
+        let fits = self.limit.saturating_sub(BASE_BYTES) * part.share / 100 / part.unit_bytes;
+        let wanted = configured.unwrap_or(part.least);
+        let needed = wanted.saturating_mul(part.unit_bytes).saturating_mul(100).div_ceil(part.share);
+        let least = BASE_BYTES.saturating_add(needed).div_ceil(MIB);
+        if least > self.least.0 {
+            self.least = (least, part.key, wanted);
         }
-        Ok(configured.unwrap_or_else(|| fits.min(default)))
+        configured.unwrap_or_else(|| fits.min(default))
+    }
+
+    /// Refuses a limit that is too small for a part.
+    fn check(self) -> Result<()> {
+        let (least, key, wanted) = self.least;
+        if self.limit < least * MIB {
+            let limit = self.limit / MIB;
+            bail!("memory_limit: {limit} MiB is too little for {key} of {wanted}; the least that works is {least} MiB");
+        }
+        Ok(())
     }
 }
 
 /// Puts what the limit leaves to each part into the configuration; without a limit nothing changes.
 pub fn divide(config: &mut Config) -> Result<()> {
     let Some(limit) = config.memory_limit.map(ByteSize::get) else { return Ok(()) };
+    let mut division = Division { limit, least: (0, "", 0) };
     let rules = config.checkpoints();
     let given = |count: Option<usize>| count.map(|count| count as u64);
     for (configured, default) in
         [(&mut config.checkpoint.records, rules.records_max), (&mut config.checkpoint.cells, rules.cells_max)]
     {
-        *configured = Some(CHECKPOINT.of(limit, given(*configured), default as u64)? as usize);
+        *configured = Some(division.part(&CHECKPOINT, given(*configured), default as u64) as usize);
     }
     let import = &mut config.import;
-    let frame = IMPORT_FRAME.of(limit, given(import.frame_bytes), import.frame_bytes() as u64)?;
+    let frame = division.part(&IMPORT_FRAME, given(import.frame_bytes), import.frame_bytes() as u64);
     import.frame_bytes = Some(frame as usize);
     // As many chunks are on their way as in a frame of the default.
     import.chunk_bytes = Some(import.chunk_bytes().min(frame as usize / CHUNKS_PER_FRAME));
     let bodies = Part { least: config.collect.body_bytes_max() as u64, ..BODIES };
     let server = &mut config.server;
-    server.body_memory_bytes = Some(bodies.of(limit, server.body_memory_bytes, server.body_memory_bytes())?);
+    server.body_memory_bytes = Some(division.part(&bodies, server.body_memory_bytes, server.body_memory_bytes()));
     let QueueBounds { bytes_max, frames_max } = config.queues;
     config.queues = QueueBounds {
-        bytes_max: WAITING.of(limit, None, bytes_max as u64)? as usize,
-        frames_max: FRAMES.of(limit, None, frames_max as u64)? as usize,
+        bytes_max: division.part(&WAITING, None, bytes_max as u64) as usize,
+        frames_max: division.part(&FRAMES, None, frames_max as u64) as usize,
     };
-    Ok(())
+    division.check()
 }
 
 /// Chunks in a frame of an import at least.
@@ -167,9 +181,9 @@ mod tests {
         for (text, records, frame_bytes, bodies) in [
             ("", None, None, 256 << 20),
             ("memory_limit = \"100 GiB\"", Some(1 << 19), Some(16 << 20), 256 << 20),
-            ("memory_limit = \"512 MiB\"", Some(287_598), Some(16 << 20), 96 << 20),
-            ("memory_limit = 268435456", Some(95_869), Some(8_053_063), 32 << 20),
-            ("memory_limit = \"512 MiB\"\ncheckpoint.records = 20000", Some(20_000), Some(16 << 20), 96 << 20),
+            ("memory_limit = \"512 MiB\"", Some(275_624), Some(16 << 20), 92 << 20),
+            ("memory_limit = 268435456", Some(83_886), Some(7_046_430), 28 << 20),
+            ("memory_limit = \"512 MiB\"\ncheckpoint.records = 20000", Some(20_000), Some(16 << 20), 92 << 20),
         ] {
             let mut config = Config::parse(text).unwrap();
             divide(&mut config).unwrap();
@@ -183,11 +197,11 @@ mod tests {
     #[test]
     fn a_limit_that_is_too_small_is_refused_and_says_which_works() {
         for (text, words) in [
-            ("memory_limit = \"64 MiB\"", &["memory_limit: 64 MiB", "checkpoint", "the least that works is"][..]),
-            ("memory_limit = \"512 MiB\"\ncheckpoint.cells = 1000000", &["checkpoint of 1000000", "is 1464 MiB"]),
+            ("memory_limit = \"64 MiB\"", &["memory_limit: 64 MiB", "frames that wait", "is 184 MiB"][..]),
+            ("memory_limit = \"512 MiB\"\ncheckpoint.cells = 1000000", &["checkpoint of 1000000", "is 1480 MiB"]),
             (
                 "memory_limit = \"512 MiB\"\nserver.body_memory_bytes = 200000000",
-                &["server.body_memory_bytes", "891 MiB"],
+                &["server.body_memory_bytes", "907 MiB"],
             ),
         ] {
             let mut config = Config::parse(text).unwrap();
@@ -196,12 +210,12 @@ mod tests {
         }
         // What it says works.
         for (text, works) in [
-            ("memory_limit = \"1464 MiB\"\ncheckpoint.cells = 1000000", true),
-            ("memory_limit = \"1463 MiB\"\ncheckpoint.cells = 1000000", false),
-            ("memory_limit = \"168 MiB\"", true),
-            ("memory_limit = \"167 MiB\"", false),
-            ("memory_limit = \"200 MiB\"\ncollect.body_bytes_max = 20000000", false),
-            ("memory_limit = \"205 MiB\"\ncollect.body_bytes_max = 20000000", true),
+            ("memory_limit = \"1480 MiB\"\ncheckpoint.cells = 1000000", true),
+            ("memory_limit = \"1479 MiB\"\ncheckpoint.cells = 1000000", false),
+            ("memory_limit = \"184 MiB\"", true),
+            ("memory_limit = \"183 MiB\"", false),
+            ("memory_limit = \"220 MiB\"\ncollect.body_bytes_max = 20000000", false),
+            ("memory_limit = \"221 MiB\"\ncollect.body_bytes_max = 20000000", true),
         ] {
             assert_eq!(divide(&mut Config::parse(text).unwrap()).is_ok(), works, "{text:?}");
         }

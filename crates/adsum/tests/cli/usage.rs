@@ -13,7 +13,7 @@ fn wrong_parameters_are_named() {
     let place = Place::new();
     place.write("events.ndjson", many("e", 10));
     place.import(&["events.ndjson"]);
-    let cases: [(&[&str], i32, &[&str]); 18] = [
+    let cases: [(&[&str], i32, &[&str]); 19] = [
         (&["--tz", "Mars/Olympus"], 1, &["tz", "Mars/Olympus"]),
         (&["--by", "mood"], 1, &["by", "mood", "campaignId"]),
         (&["--by", "campaignId,campaignId"], 1, &["by", "campaignId", "twice"]),

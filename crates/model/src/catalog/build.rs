@@ -101,6 +101,15 @@ fn dimensions(spec: &CatalogSpec) -> Result<Vec<DimensionDef>, CatalogError> {
             example: b.example.to_owned(),
         })
         .collect();
+    for (name, limit) in &spec.limits {
+        let Some(builtin) = all.iter_mut().find(|d| d.name == *name) else {
+            return error(format!("dimensions.{name}"), "no built-in dimension has this name");
+        };
+        builtin.limit = *limit;
+    }
+    if let Some(d) = all.iter().find(|d| d.limit == 0) {
+        return error(format!("dimensions.{}.limit", d.name), "a limit of 0 would fold every value");
+    }
     for d in &spec.dimensions {
         let param = format!("dimensions.{}", d.name);
         check_name(&param, &d.name)?;

@@ -259,6 +259,8 @@ pub struct DistinctSpec {
 pub struct CatalogSpec {
     /// Dimensions beside the built-in ones.
     pub dimensions: Vec<DimensionSpec>,
+    /// Limits of built-in dimensions in place of their own, by name.
+    pub limits: Vec<(String, u32)>,
     /// Event types beside the built-in ones.
     pub event_types: Vec<EventTypeSpec>,
     /// Fields required of every event, by name.
@@ -282,6 +284,7 @@ impl Default for CatalogSpec {
         let names = |list: &[&str]| list.iter().map(|s| (*s).to_owned()).collect::<Vec<_>>();
         Self {
             dimensions: Vec::new(),
+            limits: Vec::new(),
             event_types: Vec::new(),
             required: names(&["eventId", "eventType", "occurredAt", "campaignId"]),
             required_by_type: Vec::new(),
