@@ -44,7 +44,14 @@ impl Lines {
     pub fn of_workload_a(place: &Path) -> Result<Self> {
         let (out, truth) = (place.join("lines.ndjson"), place.join("truth.csv"));
         let lines = WARM_LINES + COUNTED_LINES;
-        let plan = ads::Plan { lines, seed: SEED, start_ms: START_MS, hot_ppm: 0, layout: Layout::Usual };
+        let plan = ads::Plan {
+            lines,
+            seed: SEED,
+            start_ms: START_MS,
+            hot_ppm: 0,
+            events_per_second: 10_000,
+            layout: Layout::Usual,
+        };
         ads::write(&plan, &out, &truth)?;
         let mut warm = std::fs::read(&out)?;
         let ends = warm.iter().enumerate().filter(|(_, byte)| **byte == b'\n').map(|(at, _)| at + 1);
