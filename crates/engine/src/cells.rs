@@ -7,6 +7,7 @@ use adsum_model::catalog::{BillableType, Catalog, DimensionIx, MetricKind};
 use adsum_model::id::Revision;
 use adsum_model::prefetch::fetch;
 use adsum_model::rows::{EventRow, RowFlags};
+use adsum_model::scattered::{reserve_scattered, scattered};
 use adsum_model::symbol::Symbol;
 use adsum_model::table::TableRows;
 use adsum_model::time::BucketStart;
@@ -187,6 +188,7 @@ impl CellTable {
             place = (place + 1) & (self.places.len() - 1);
         }
         let at = self.words.len();
+        reserve_scattered(&mut self.words, self.cell_words);
         self.words.extend_from_slice(&key[..self.key_words]);
         self.words.resize(at + self.cell_words, 0);
         self.len += 1;
@@ -199,8 +201,7 @@ impl CellTable {
 
     fn grow(&mut self) {
         let len = self.places.len() * 2;
-        self.places.clear();
-        self.places.resize(len, 0);
+        self.places = scattered(len, 0);
         for i in 0..self.len {
             let at = i * self.cell_words;
             let mut place = hash_of(&self.words[at..at + self.key_words]) as usize & (len - 1);

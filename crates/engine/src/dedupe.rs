@@ -4,6 +4,7 @@
 
 use adsum_model::id::DedupeKey;
 use adsum_model::prefetch::fetch;
+use adsum_model::scattered::scattered;
 use adsum_model::state::DedupeRecord;
 
 /// Records since the last checkpoint.
@@ -81,8 +82,7 @@ impl Memtable {
 
     fn grow(&mut self) {
         let len = self.places.len() * 2;
-        self.places.clear();
-        self.places.resize(len, 0);
+        self.places = scattered(len, 0);
         for i in 0..self.entries.len() {
             let mut place = self.place_of(self.entries[i].key);
             while self.places[place] != 0 {

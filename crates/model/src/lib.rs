@@ -12,6 +12,7 @@ pub mod prefetch;
 pub mod record;
 pub mod replay;
 pub mod rows;
+pub mod scattered;
 mod short;
 pub mod state;
 pub mod symbol;

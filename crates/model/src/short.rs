@@ -4,6 +4,7 @@
 //! [`Short`]s are equal exactly when their texts are. Not here: what a text stands for; a table keeps plain numbers.
 
 use crate::prefetch::fetch;
+use crate::scattered::scattered;
 use crate::wire::parse_uuid;
 
 /// The length of a UUID's text in bytes.
@@ -109,7 +110,7 @@ impl Entry {
 impl ShortTable {
     /// An empty table with places for `capacity` texts, a power of two.
     pub fn new(capacity: usize) -> Self {
-        Self { entries: vec![Entry::default(); capacity * 2], len: 0 }
+        Self { entries: scattered(capacity * 2, Entry::default()), len: 0 }
     }
 
     /// The number and the word kept for a text of this hash.
@@ -140,7 +141,7 @@ impl ShortTable {
     /// Keeps a number and a word for a text that the table does not have.
     pub fn insert(&mut self, text: Short, number: u32, word: u64) {
         if self.len * 2 >= self.entries.len() {
-            let grown = vec![Entry::default(); self.entries.len() * 2];
+            let grown = scattered(self.entries.len() * 2, Entry::default());
             let old = std::mem::replace(&mut self.entries, grown);
             for entry in old.into_iter().filter(|entry| entry.len > 0) {
                 self.place(entry);
