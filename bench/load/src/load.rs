@@ -3,6 +3,7 @@
 //! Invariant: at a rate a request is timed from when it was due, whether or not a connection was free then, so that a
 //! server that stalls cannot hide it. Not here: reading and writing (connection).
 
+use std::io::ErrorKind;
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
@@ -56,7 +57,11 @@ pub fn run(address: SocketAddr, bodies: &mut Bodies, pace: &Pace) -> Result<Sent
         }
         let wait =
             due(next).filter(|_| more && !idle.is_empty()).map(|at| at.saturating_duration_since(Instant::now()));
-        poll.poll(&mut events, wait)?;
+        match poll.poll(&mut events, wait) {
+            // A signal that is none of ours, of a profiler for example.
+            Err(error) if error.kind() == ErrorKind::Interrupted => continue,
+            polled => polled?,
+        }
         for event in &events {
             let i = event.token().0;
             // The sockets are told of ends of writing too, when nothing may be under way.
