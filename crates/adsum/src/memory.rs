@@ -148,6 +148,15 @@ pub fn divide(config: &mut Config) -> Result<()> {
     division.check()
 }
 
+/// Memory that the process takes, in bytes, where the system tells it; else 0.
+#[allow(clippy::disallowed_methods, reason = "what the system says of the process is no part of log or store")]
+pub fn resident_bytes() -> u64 {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+    let kib = line.and_then(|line| line.trim().strip_suffix("kB")?.trim().parse::<u64>().ok());
+    kib.map_or(0, |kib| kib << 10)
+}
+
 /// Chunks in a frame of an import at least.
 const CHUNKS_PER_FRAME: usize = 32;
 

@@ -24,7 +24,15 @@ pub fn push_replay(
         return false;
     }
     let known = catalog.well_known();
-    let symbol = |field| batch.field(head, field).filter(|s| s.form == Form::Symbol).map(Span::as_symbol);
+    let symbol = |field| {
+        let span = batch.field(head, field)?;
+        match span.form {
+            Form::Symbol => Some(span.as_symbol()),
+            // On a full day no symbol was made of it; since then it may have been declared.
+            Form::Text => Some(catalog.symbols().find(&batch.arena[span.range()]).unwrap_or(Symbol::UNKEPT)),
+            _ => None,
+        }
+    };
     let sent = symbol(known.campaign_id);
     let found = if sent.is_some() { None } else { symbol(known.ad_id).and_then(|ad| campaigns.of_ad(ad)) };
     let occurred_at = batch.field(head, known.occurred_at).map_or(0, |s| s.as_wide() as i64);

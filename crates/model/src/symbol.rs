@@ -21,6 +21,9 @@ impl Symbol {
     /// The row that values over a dimension's cardinality limit fold into.
     pub const OTHER: Self = Self(1);
 
+    /// A value that no symbol was made for: it equals none that has one, and has no text here.
+    pub(crate) const UNKEPT: Self = Self(u32::MAX);
+
     /// Wraps a number that [`Symbols`] gave out.
     pub const fn new(value: u32) -> Self {
         Self(value)
@@ -157,20 +160,39 @@ pub struct SymbolCache {
     long: hashbrown::HashMap<Box<[u8]>, Symbol>,
     /// The content word of each symbol's text, by symbol.
     words: Vec<u64>,
+    /// Of a decoder: the dimensions that have as many values as they may on the day of its text, a bit each.
+    pub(crate) full: u64,
+    /// Those of them that the record has a value for which no symbol was made of.
+    pub(crate) folded: u64,
 }
 
 impl SymbolCache {
     /// An empty view.
     pub fn new(symbols: std::sync::Arc<Symbols>) -> Self {
-        Self { symbols, short: ShortTable::new(512), long: hashbrown::HashMap::new(), words: vec![0] }
+        Self {
+            symbols,
+            short: ShortTable::new(512),
+            long: hashbrown::HashMap::new(),
+            words: vec![0],
+            full: 0,
+            folded: 0,
+        }
     }
 
     /// The symbol of `text[start..end]`.
     pub fn intern(&mut self, text: &[u8], start: usize, end: usize) -> Symbol {
         let value = &text[start..end];
+        match self.at_hand(value) {
+            Some(symbol) => symbol,
+            None => self.take_up(self.symbols.intern(value), value).0,
+        }
+    }
+
+    /// The symbol of a value that this thread has met.
+    pub(crate) fn at_hand(&self, value: &[u8]) -> Option<Symbol> {
         match Short::of_text(value) {
-            Some(short) => self.intern_short(short, short.hash(), text, start).0,
-            None => self.intern_long(value),
+            Some(short) => self.short.get(short, short.hash()).map(|(number, _)| Symbol(number)),
+            None => self.long.get(value).copied(),
         }
     }
 
@@ -180,30 +202,40 @@ impl SymbolCache {
         self.short.prefetch(hash);
     }
 
-    /// The symbol of the short text of this hash that begins at `start`, and its content word.
+    /// The symbol of the short text of this hash that this thread has met, and its content word.
     #[inline(always)]
-    pub(crate) fn intern_short(&mut self, short: Short, hash: u64, text: &[u8], start: usize) -> (Symbol, u64) {
-        match self.short.get(short, hash) {
-            Some((number, word)) => (Symbol(number), word),
-            None => self.intern_new(short, &text[start..start + short.len()]),
+    pub(crate) fn short_at_hand(&self, short: Short, hash: u64) -> Option<(Symbol, u64)> {
+        self.short.get(short, hash).map(|(number, word)| (Symbol(number), word))
+    }
+
+    /// The symbol of a value that this thread has not met, of the dimension of this bit, and the value's content word.
+    /// On a full day a value that the process does not know gets no symbol, and its dimension counts as folded.
+    #[cold]
+    #[inline(never)]
+    pub(crate) fn meet(&mut self, dimension: u64, value: &[u8]) -> (Option<Symbol>, u64) {
+        let known =
+            if self.full & dimension == 0 { Some(self.symbols.intern(value)) } else { self.symbols.find(value) };
+        match known {
+            Some(symbol) => {
+                let (symbol, word) = self.take_up(symbol, value);
+                (Some(symbol), word)
+            }
+            None => {
+                self.folded |= dimension;
+                (None, text_word(value))
+            }
         }
     }
 
     #[cold]
     #[inline(never)]
-    fn intern_new(&mut self, short: Short, value: &[u8]) -> (Symbol, u64) {
-        let (symbol, word) = (self.symbols.intern(value), text_word(value));
-        self.short.insert(short, symbol.0, word);
-        (symbol, word)
-    }
-
-    fn intern_long(&mut self, value: &[u8]) -> Symbol {
-        if let Some(symbol) = self.long.get(value) {
-            return *symbol;
+    fn take_up(&mut self, symbol: Symbol, value: &[u8]) -> (Symbol, u64) {
+        let word = text_word(value);
+        match Short::of_text(value) {
+            Some(short) => self.short.insert(short, symbol.0, word),
+            None => drop(self.long.insert(value.into(), symbol)),
         }
-        let symbol = self.symbols.intern(value);
-        self.long.insert(value.into(), symbol);
-        symbol
+        (symbol, word)
     }
 
     /// The content word of the symbol's text.

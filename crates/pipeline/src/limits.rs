@@ -4,6 +4,7 @@
 //! sets are a function of the records appended, so that a restart decides as if there had been none.
 
 use std::collections::BTreeMap;
+use std::ops::ControlFlow;
 use std::sync::Arc;
 
 use adsum_model::catalog::{Catalog, DimensionIx};
@@ -12,6 +13,9 @@ use adsum_model::symbol::Symbol;
 use adsum_model::table::TableRows;
 use adsum_model::time::{BucketStart, ReceivedAt};
 use adsum_model::wire::Decoded;
+use adsum_store::{AggregateStore, BucketRange, StoreError};
+
+use crate::tables::DIMENSION_DAYS;
 
 const DAY_SECONDS: i64 = 86_400;
 /// How much the remembered days may take. A collector's clock may step back, by a start with a wrong one also by many
@@ -19,6 +23,8 @@ const DAY_SECONDS: i64 = 86_400;
 const DAYS_BYTES_MAX: usize = 256 << 20;
 /// How many days are remembered whatever they take.
 const DAYS_KEPT: usize = 3;
+/// How many values a start takes back beyond those of the last days: each is a text in memory.
+const RESTORED_MAX: usize = 1 << 21;
 
 /// The values of one day: for each dimension a bit a symbol.
 #[derive(Clone, Default)]
@@ -79,13 +85,37 @@ impl Limits {
         Self { catalog, limits, days: BTreeMap::new(), fresh: Vec::new() }
     }
 
-    /// Takes back one value that a checkpoint kept; `dimension` is the id's text.
-    pub(crate) fn restore(&mut self, day: BucketStart, dimension: &str, value: &str) {
+    /// Takes back what checkpoints kept: the last days whatever they take, and of those before as many as may be.
+    pub(crate) fn restore(&mut self, store: &impl AggregateStore) -> Result<(), StoreError> {
+        let mut values: BTreeMap<i64, usize> = BTreeMap::new();
+        store.scan(DIMENSION_DAYS, BucketRange::ALL, &[], &[], &mut |row| {
+            *values.entry(row.bucket.seconds()).or_default() += 1;
+            ControlFlow::Continue(())
+        })?;
+        let mut all = 0;
+        let kept = values.iter().rev().enumerate().take_while(|(i, (_, count))| {
+            all += **count;
+            *i < DAYS_KEPT || all <= RESTORED_MAX
+        });
+        let Some((_, (first, _))) = kept.last() else { return Ok(()) };
+        let range = BucketRange::new(BucketStart::from_seconds(*first), BucketStart::from_seconds(i64::MAX));
+        store.scan(DIMENSION_DAYS, range, &[], &[], &mut |row| {
+            let text = |column: usize| row.names.text(column, row.keys[column]);
+            if let (Some(dimension), Some(value)) = (text(0), text(1)) {
+                self.restore_value(row.bucket, dimension, value);
+            }
+            ControlFlow::Continue(())
+        })
+    }
+
+    /// Takes back one value; `dimension` is the id's text.
+    fn restore_value(&mut self, day: BucketStart, dimension: &str, value: &str) {
         let id = dimension.parse::<u16>().ok();
         let found = self.catalog.dimensions().iter().position(|d| Some(d.id) == id);
         let Some(dimension) = found else { return };
         let symbol = self.catalog.symbols().intern(value.as_bytes());
         self.day(day.seconds()).add(dimension, symbol);
+        self.note_if_full(day.seconds(), dimension);
     }
 
     fn day(&mut self, start: i64) -> &mut Day {
@@ -185,7 +215,18 @@ impl Limits {
 
     /// What was seen stays seen: it is in the log, or a checkpoint takes it over.
     pub fn settle(&mut self) {
+        for (day, dimension, _) in &self.fresh {
+            self.note_if_full(*day, dimension.index());
+        }
         self.fresh.clear();
+    }
+
+    /// Tells decoders of a day that has as many values as it may; all of them are durable.
+    fn note_if_full(&self, day: i64, dimension: usize) {
+        let seen = self.days.get(&day).map_or(0, |seen| seen.counts[dimension]);
+        if seen >= self.limits[dimension] {
+            self.catalog.full_days().set(DimensionIx::new(dimension), ReceivedAt::from_micros(day * 1_000_000));
+        }
     }
 }
 

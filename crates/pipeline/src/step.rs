@@ -22,7 +22,7 @@ use crate::error::PipelineError;
 use crate::imports::Imports;
 use crate::limits::Limits;
 use crate::raw::{self, RawEvents};
-use crate::tables::{CAMPAIGN_CURRENCIES, DIMENSION_DAYS};
+use crate::tables::CAMPAIGN_CURRENCIES;
 
 /// A frame without its records.
 #[derive(Clone, Copy, Debug)]
@@ -106,13 +106,7 @@ impl<S: AggregateStore> Pipeline<S> {
     ) -> Result<Self, PipelineError> {
         let committed = store.committed();
         let mut limits = Limits::new(catalog.clone());
-        store.scan(DIMENSION_DAYS, BucketRange::ALL, &[], &[], &mut |row| {
-            let text = |column: usize| row.names.text(column, row.keys[column]);
-            if let (Some(dimension), Some(value)) = (text(0), text(1)) {
-                limits.restore(row.bucket, dimension, value);
-            }
-            ControlFlow::Continue(())
-        })?;
+        limits.restore(&store)?;
         let mut currencies = Currencies::default();
         store.scan(CAMPAIGN_CURRENCIES, BucketRange::ALL, &[], &[], &mut |row| {
             let text = |column: usize| row.names.text(column, row.keys[column]);

@@ -15,6 +15,7 @@ use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
 
 use super::layers::method_label;
 use crate::clock::{self, Moment};
+use crate::memory::{self, ByteSize};
 use crate::service::Service;
 
 /// What kind of number it is.
@@ -67,6 +68,10 @@ pub const METRICS: &[(Kind, &str, &str)] = &[
     (Counter, "adsum_events_duplicate_total", "Events that were counted before"),
     (Counter, "adsum_events_quarantined_total", "Events that went into quarantine"),
     (Counter, "adsum_events_released_total", "Events that left quarantine"),
+    (Counter, "adsum_dimension_values_folded_total", "Values over their dimension's limit, counted as `other`"),
+    (Gauge, "adsum_symbols", "Texts that the process keeps: values of dimensions, sources, currencies"),
+    (Gauge, "adsum_memory_limit_bytes", "The memory limit configured; 0 without one"),
+    (Gauge, "adsum_memory_resident_bytes", "Memory that the process takes, as the system counts it"),
     (Gauge, "adsum_completeness_ratio", "Share of the events received in the last hour that count or did before"),
 ];
 
@@ -121,6 +126,9 @@ impl Exporter {
         gauge!("adsum_writer_queue_bytes").set(measured(writer.waiting_bytes() as u64));
         gauge!("adsum_writer_oldest_seconds").set(clock::seconds(writer.oldest_age_micros() as i64));
         gauge!("adsum_http_body_memory_bytes").set(measured(service.guard.bodies.taken_bytes()));
+        gauge!("adsum_symbols").set(measured(service.catalog.symbols().len() as u64));
+        gauge!("adsum_memory_limit_bytes").set(measured(service.config.memory_limit.map_or(0, ByteSize::get)));
+        gauge!("adsum_memory_resident_bytes").set(measured(memory::resident_bytes()));
         self.0.render()
     }
 }

@@ -370,6 +370,7 @@ impl Stages<'_> {
                 let progress = records.progress(self.plan.files[chunk.file].identity(), reached, appended_at);
                 log.push(&progress.batch).context("the log takes no more")?;
                 let appended = log.commit().context("the log takes no more")?;
+                limits.settle();
                 rows.push(progress.rows);
                 let meta = FrameMeta { seq: appended.seq, appended_at, base: appended.base };
                 let batches = std::mem::take(&mut rows);

@@ -299,6 +299,8 @@ impl<L: EventLog> Thread<L> {
             };
         metrics::histogram!("adsum_log_append_seconds").record(begun.elapsed_seconds());
         metrics::counter!("adsum_log_bytes_total").increment(appended.bytes);
+        let folded = parts.iter().flat_map(|p| &p.batch.heads).map(|head| head.stamp.folded.count_ones());
+        metrics::counter!("adsum_dimension_values_folded_total").increment(folded.map(u64::from).sum());
         self.limits.settle();
         self.waiting.refused.store(false, Ordering::Relaxed);
         let has_events = parts.iter().any(|p| !p.rows.events.is_empty());

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::{
     Catalog, CatalogSpec, ColumnDef, DIMENSIONS, DIMENSIONS_MAX, DimensionDef, DimensionIx, DimensionSource,
     DistinctDef, EVENT_TYPES, EVENT_TYPES_MAX, EventTypeDef, EventTypeIx, FIELDS, FieldDef, FieldIx, FieldKind,
-    METRICS, MetricKind, ROLLUP_DIMENSIONS_MAX, RollupDef, WellKnown,
+    FullDays, METRICS, MetricKind, ROLLUP_DIMENSIONS_MAX, RollupDef, WellKnown,
 };
 use crate::hash::DedupeRules;
 use crate::symbol::Symbols;
@@ -69,6 +69,7 @@ pub(super) fn build(spec: &CatalogSpec) -> Result<Catalog, CatalogError> {
     mapping(spec, &by_name, &fields)?;
     let dedupe = DedupeRules::build(&spec.dedupe, &by_name, &fields, &event_types)?;
     Ok(Catalog {
+        full_days: FullDays::new(dimensions.len()),
         well_known: well_known(&by_name),
         fields,
         by_name,

@@ -8,12 +8,14 @@ mod build;
 mod dimensions;
 mod event_types;
 mod fields;
+mod full_days;
 mod metrics;
 
 pub use build::CatalogError;
 pub use dimensions::DIMENSIONS;
 pub use event_types::EVENT_TYPES;
 pub use fields::{FIELDS, Field, FieldKind, ID_BYTES_MAX, MICROS_MAX_PER_EVENT};
+pub use full_days::FullDays;
 pub use metrics::{BuiltinMetric, METRICS};
 
 use crate::hash::DedupeRules;
@@ -428,6 +430,7 @@ pub struct Catalog {
     dedupe: DedupeRules,
     bucket_seconds: i64,
     symbols: Arc<Symbols>,
+    full_days: FullDays,
 }
 
 impl Catalog {
@@ -524,5 +527,10 @@ impl Catalog {
     /// The strings that this process has met.
     pub fn symbols(&self) -> &Arc<Symbols> {
         &self.symbols
+    }
+
+    /// The dimensions that have as many values as they may.
+    pub fn full_days(&self) -> &FullDays {
+        &self.full_days
     }
 }

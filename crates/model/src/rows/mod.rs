@@ -113,6 +113,20 @@ impl Rows {
         self.records = 0;
         self.first_sights = None;
     }
+
+    /// Makes `other` of these dimensions of the last event, a bit each, of `width`.
+    pub(crate) fn fold_last(&mut self, folded: u64, width: usize) {
+        let start = self.dimensions.len().saturating_sub(width);
+        fold(folded, &mut self.dimensions[start..]);
+    }
+}
+
+fn fold(folded: u64, dimensions: &mut [Symbol]) {
+    for (i, value) in dimensions.iter_mut().enumerate() {
+        if folded >> i & 1 == 1 {
+            *value = Symbol::OTHER;
+        }
+    }
 }
 
 /// What spans point into: a batch's arena, which a decoder may still be adding to, and its UUIDs.
@@ -352,14 +366,10 @@ impl Projector {
         row.flags.set(RowFlags::FOREIGN, foreign);
         row.flags.set(RowFlags::OUT_OF_FLIGHT, slots.wide(known.flags) & OUT_OF_FLIGHT_BIT != 0);
         if let Some(attributes) = slots.get(known.attributes) {
-            self.attribute_dimensions(view, *attributes, dimensions);
+            self.attribute_dimensions(view, *attributes, head.stamp.folded, dimensions);
         }
         if head.stamp.folded != 0 {
-            for (i, value) in rows.dimensions[dimensions_at..].iter_mut().enumerate() {
-                if head.stamp.folded >> i & 1 == 1 {
-                    *value = Symbol::OTHER;
-                }
-            }
+            fold(head.stamp.folded, &mut rows.dimensions[dimensions_at..]);
         }
         self.identify(view, slots, words, &mut row);
         rows.slots.push(row.key.slot());
@@ -458,15 +468,17 @@ impl Projector {
         index
     }
 
-    /// Fills the dimensions that come from `attributes`.
-    fn attribute_dimensions(&mut self, view: View<'_>, attributes: Span, dimensions: &mut [Symbol]) {
+    /// Fills the dimensions that come from `attributes`, but for those that count as `other`.
+    fn attribute_dimensions(&mut self, view: View<'_>, attributes: Span, folded: u64, dimensions: &mut [Symbol]) {
         let Self { catalog, cache, .. } = self;
         let object = view.get(attributes.range());
         for (i, d) in catalog.dimensions().iter().enumerate() {
             if let DimensionSource::Attribute(key) = &d.source
+                && folded >> i & 1 == 0
                 && let Some(text) = attribute_text(object, key)
+                && let Some(symbol) = cache.at_hand(&text).or_else(|| cache.meet(1 << i, &text).0)
             {
-                dimensions[i] = cache.intern(&text, 0, text.len());
+                dimensions[i] = symbol;
             }
         }
     }

@@ -95,6 +95,14 @@ impl Slots {
         self.get(field).map_or(Symbol::NULL, Span::as_symbol)
     }
 
+    /// The symbol of a field whose value may have none, null where it is absent. A campaign or an ad that is declared
+    /// has one.
+    #[inline(always)]
+    pub fn kept(&self, field: FieldIx) -> Symbol {
+        let symbol = |span: &Span| if span.form == Form::Symbol { span.as_symbol() } else { Symbol::UNKEPT };
+        self.get(field).map_or(Symbol::NULL, symbol)
+    }
+
     /// The 64 bits of a field, 0 where it is absent.
     #[inline(always)]
     pub fn wide(&self, field: FieldIx) -> u64 {

@@ -24,9 +24,9 @@ impl Decoder {
         }
         let event_type = self.projector.event_type(self.fields.slots.symbol(known.event_type)).unwrap_or_default();
         let mut stamp = Stamp { stream: intake.stream, ..Stamp::default() };
-        let mut campaign = self.fields.slots.symbol(known.campaign_id);
+        let mut campaign = self.fields.slots.kept(known.campaign_id);
         if campaign.is_null()
-            && let Some(found) = self.campaigns.of_ad(self.fields.slots.symbol(known.ad_id))
+            && let Some(found) = self.campaigns.of_ad(self.fields.slots.kept(known.ad_id))
         {
             campaign = found;
             stamp.campaign = found;

@@ -197,6 +197,7 @@ impl Decoder {
         out.clear();
         self.fields.added.clear();
         self.fields.text_len = text.len();
+        self.projector.cache().full = self.catalog.full_days().at(intake.received_at);
         #[cfg(target_arch = "x86_64")]
         if self.wide {
             // SAFETY: the processor has what the function is compiled for. Measured with `examples/decode_rate.rs`: a
@@ -255,8 +256,12 @@ impl Decoder {
                 let view = View { text, added: &self.fields.added, uuids: &out.batch.uuids };
                 let (slots, words) = (&self.fields.slots, self.fields.words);
                 self.projector.event_row(view, slots, words, &head, ordinal, &mut out.rows);
+                if self.projector.cache().folded != 0 {
+                    self.fold(out);
+                }
             }
             Err(reject) => {
+                self.projector.cache().folded = 0;
                 self.fields.added.truncate(added);
                 let head = self.reject(text, line.start..end, &reject, intake, &mut out.batch);
                 out.batch.heads.push(head);
@@ -266,6 +271,16 @@ impl Decoder {
             }
         }
         end
+    }
+
+    /// Notes which dimensions of the last event have a value that no symbol was made of: it counts as `other`.
+    #[cold]
+    fn fold(&mut self, out: &mut Decoded) {
+        let folded = std::mem::take(&mut self.projector.cache().folded);
+        if let Some(head) = out.batch.heads.last_mut() {
+            head.stamp.folded |= folded;
+        }
+        out.rows.fold_last(folded, self.catalog.dimensions().len());
     }
 
     fn head(&self, kind: RecordKind, intake: &Intake, stamp: Stamp, batch: &RecordBatch) -> RecordHead {

@@ -146,11 +146,15 @@ impl Fields {
     /// Looks up the symbols of the line's short texts.
     #[inline(always)]
     pub fn resolve(&mut self, text: &[u8], cache: &mut SymbolCache) {
-        for deferred in &self.deferred {
-            let Deferred { short, hash, start, .. } = *deferred;
-            let (symbol, word) = cache.intern_short(short, hash, text, start as usize);
-            self.words.content.add(deferred.term, word);
-            self.slots.put(deferred.field, Form::Symbol, symbol.get(), 0);
+        let Self { catalog, slots, words, deferred, .. } = self;
+        for deferred in deferred {
+            let Deferred { short, hash, field, .. } = *deferred;
+            let ((form, start, len), word) = match cache.short_at_hand(short, hash) {
+                Some((symbol, word)) => ((Form::Symbol, symbol.get(), 0), word),
+                None => meet(catalog, field, text, deferred.start as usize, short.len(), cache),
+            };
+            words.content.add(deferred.term, word);
+            slots.put(field, form, start, len);
         }
     }
 
@@ -180,8 +184,11 @@ impl Fields {
                     if end - at - 1 > len_max {
                         return None;
                     }
-                    let symbol = cache.intern(text, at + 1, end);
-                    (Form::Symbol, symbol.get(), 0, cache.word(symbol), end + 1)
+                    let ((form, start, len), word) = match cache.at_hand(&text[at + 1..end]) {
+                        Some(symbol) => ((Form::Symbol, symbol.get(), 0), cache.word(symbol)),
+                        None => meet(&self.catalog, target.field, text, at + 1, end - at - 1, cache),
+                    };
+                    (form, start, len, word, end + 1)
                 }
             },
             Usual::MappedSymbol => {
@@ -400,7 +407,13 @@ impl Fields {
             return Err(self.about(code, target.field));
         }
         if target.dimension {
-            let symbol = cache.intern(&self.added, start, start + len);
+            let known = match cache.at_hand(value) {
+                None => cache.meet(dimension_bit(&self.catalog, target.field), value).0,
+                known => known,
+            };
+            let Some(symbol) = known else {
+                return Ok((Form::Text, (self.text_len + start) as u32, len as u32));
+            };
             self.added.truncate(start);
             return Ok((Form::Symbol, symbol.get(), 0));
         }
@@ -463,6 +476,30 @@ impl Fields {
             _ => Err(self.about(RejectCode::InvalidTime, target.field)),
         }
     }
+}
+
+/// The dimension of a field as a bit.
+fn dimension_bit(catalog: &Catalog, field: FieldIx) -> u64 {
+    catalog.field(field).dimension.map_or(0, |dimension| 1 << dimension.index())
+}
+
+/// What becomes of a dimension's value that this thread has not met: a symbol, or text where none is made of it.
+#[cold]
+#[inline(never)]
+fn meet(
+    catalog: &Catalog,
+    field: FieldIx,
+    text: &[u8],
+    start: usize,
+    len: usize,
+    cache: &mut SymbolCache,
+) -> (Halves, u64) {
+    let (known, word) = cache.meet(dimension_bit(catalog, field), &text[start..start + len]);
+    let halves = match known {
+        Some(symbol) => (Form::Symbol, symbol.get(), 0),
+        None => (Form::Text, start as u32, len as u32),
+    };
+    (halves, word)
 }
 
 fn json(start: usize, end: usize) -> Halves {

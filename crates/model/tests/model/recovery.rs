@@ -3,13 +3,14 @@
 //! Invariant: all fields of a row are compared. Not here: the bytes of a log, which have their own round trips.
 
 use adsum_model::campaigns::{CampaignStatus, Campaigns, UnknownCampaign};
-use adsum_model::catalog::{BillableType, DedupeSpec, NullPolicy};
+use adsum_model::catalog::{BillableType, DedupeSpec, DimensionIx, NullPolicy};
 use adsum_model::id::Offset;
 use adsum_model::record::{RecordBatch, RecordKind, Stream};
 use adsum_model::replay::push_replay;
+use adsum_model::time::ReceivedAt;
 use proptest::prelude::*;
 
-use crate::door::{Config, Door, Facts, SOURCE, campaign, dimension, line, names, rule};
+use crate::door::{Config, Door, Facts, RECEIVED, SOURCE, campaign, dimension, line, names, rule};
 use crate::events::{Members, Writing, any_event};
 
 /// Configurations under which rows are compared: by number, so that a failure names one.
@@ -69,6 +70,7 @@ proptest! {
     fn rows_made_anew_are_the_rows(
         events in proptest::collection::vec((any_event(), any::<u64>(), 0..12_u8), 1..6),
         config in 0..5_usize,
+        full in any::<u64>(),
     ) {
         let mut text = String::new();
         for (event, seed, spoil) in &events {
@@ -76,9 +78,25 @@ proptest! {
             text.push_str(&Writing::new(*seed).line(&event));
             text.push_str(match spoil { 0 => "x\n", 1 => "\n\n", _ => "\n" });
         }
+        let mut roomy = configs()[config].door();
+        let wanted = roomy.decode(SOURCE, &text);
         let mut door = configs()[config].door();
+        for i in (0..door.catalog.dimensions().len()).filter(|i| full >> i & 1 == 1) {
+            door.catalog.full_days().set(DimensionIx::new(i), ReceivedAt::from_micros(RECEIVED));
+        }
         let decoded = door.decode(SOURCE, &text);
         let facts = door.facts(&decoded.rows);
+        // Full days change nothing but which values count as `other`.
+        let wanted_facts = roomy.facts(&wanted.rows);
+        prop_assert_eq!(facts.len(), wanted_facts.len());
+        for (event, wanted) in facts.iter().zip(&wanted_facts) {
+            for ((name, value), wanted) in event.dimensions.iter().zip(&wanted.dimensions) {
+                prop_assert!(name == &wanted.0 && (value == &wanted.1 || value == "other"), "{name} {value} {wanted:?}");
+            }
+            prop_assert_eq!(event.dimensions.len(), wanted.dimensions.len());
+            prop_assert_eq!(&Facts { dimensions: wanted.dimensions.clone(), ..event.clone() }, wanted);
+        }
+        prop_assert_eq!(door.json(&decoded.batch), roomy.json(&wanted.batch));
         let (anew, controls, records) = door.project(&decoded.batch);
         prop_assert_eq!(&anew, &facts);
         prop_assert_eq!(controls, decoded.rows.controls);

@@ -4,3 +4,4 @@
 
 mod ended_keys;
 mod limits;
+mod many_values;
