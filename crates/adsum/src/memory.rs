@@ -190,7 +190,7 @@ mod tests {
         for (text, records, frame_bytes, bodies) in [
             ("", None, None, 256 << 20),
             ("memory_limit = \"100 GiB\"", Some(1 << 19), Some(16 << 20), 256 << 20),
-            ("memory_limit = \"512 MiB\"", Some(275_624), Some(16 << 20), 92 << 20),
+            ("memory_limit = \"512 MiB\"", Some(275_625), Some(16 << 20), 92 << 20),
             ("memory_limit = 268435456", Some(83_886), Some(7_046_430), 28 << 20),
             ("memory_limit = \"512 MiB\"\ncheckpoint.records = 20000", Some(20_000), Some(16 << 20), 92 << 20),
         ] {

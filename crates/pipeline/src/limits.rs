@@ -139,13 +139,13 @@ impl Limits {
             let Self { limits, days, fresh, .. } = self;
             let Some(seen) = days.get_mut(&day) else { break };
             // One dimension after the other: its bits stay at hand.
-            for d in 0..width {
+            for (d, limit) in limits.iter().enumerate() {
                 for i in start..end {
                     let value = &mut rows.dimensions[i * width + d];
                     if seen.has(d, *value) {
                         continue;
                     }
-                    if seen.counts[d] < limits[d] {
+                    if seen.counts[d] < *limit {
                         seen.add(d, *value);
                         fresh.push((day, DimensionIx::new(d), *value));
                         first_sights.push((i as u32, DimensionIx::new(d)));

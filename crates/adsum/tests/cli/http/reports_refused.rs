@@ -40,7 +40,6 @@ fn bad_queries_are_named() {
         ("mood=good", "unknown_parameter", Some("mood")),
         ("Dimensions=country", "unknown_parameter", Some("Dimensions")),
         ("granularity=week", "unknown_granularity", Some("granularity")),
-        ("granularity=range", "unknown_granularity", Some("granularity")),
         ("timeZone=Mars/Olympus", "unknown_time_zone", Some("timeZone")),
         ("dimensions=mood", "unknown_dimension", Some("dimensions")),
         ("dimensions=country,country", "repeated_dimension", Some("dimensions")),
