@@ -1,5 +1,7 @@
 //! Reports over HTTP say what `adsum report` says of the same data: rows, pages, streams, and the client.
 
+use std::collections::BTreeMap;
+
 use arrow_array::cast::AsArray;
 use arrow_array::types::Int64Type;
 use arrow_ipc::reader::StreamReader;
@@ -73,7 +75,7 @@ struct Question {
 }
 
 /// Whole days of a zone, or of UTC.
-const QUESTIONS: [Question; 8] = {
+const QUESTIONS: [Question; 9] = {
     const ALL: Question = Question {
         granularity: "hour",
         zone: "UTC",
@@ -91,6 +93,7 @@ const QUESTIONS: [Question; 8] = {
         Question { granularity: "day", zone: "Asia/Kathmandu", by: "adId,country", ..ALL },
         Question { zone: "Europe/London", by: "campaignId,adId", filters: &["adId=ad_3", "adId=ad_4"], ..ALL },
         Question { granularity: "day", by: "campaignId", filters: &["country=XX"], ..ALL },
+        Question { granularity: "range", by: "campaignId,country", from: "2026-03-28T10:17:00Z", ..ALL },
     ]
 };
 
@@ -165,6 +168,30 @@ fn http_and_command_line_say_the_same() {
     place.run(&[&remote[..3], &last].concat()).fails(1, &["401", "token_missing"]);
     place.run(&["report"]).fails(1, &["in use by another adsum process", "--url"]);
     assert_eq!(server.stop(), Some(0));
+}
+
+#[test]
+fn a_range_is_one_bucket_with_the_sums_of_its_minutes() {
+    let place = place();
+    let server = Server::start(&place, &["--config", "euro.toml"]);
+    let ask = |granularity: &str| {
+        let range = "from=2026-03-28T23:58:00Z&to=2026-03-29T03:01:00Z";
+        pages(&server, &format!("/v1/reports?granularity={granularity}&dimensions=adId&{range}"), 1000)
+    };
+    let mut want: BTreeMap<(String, String), [i64; 3]> = BTreeMap::new();
+    let add = |sums: &mut BTreeMap<_, [i64; 3]>, row: &Value| {
+        let key = ["adId", "currency"].map(|name| row[name].as_str().unwrap().to_owned());
+        let to = sums.entry(key.into()).or_default();
+        for (to, name) in to.iter_mut().zip(["impressions", "clicks", "spendMicros"]) {
+            *to += row[name].as_i64().unwrap();
+        }
+    };
+    ask("minute").iter().for_each(|row| add(&mut want, row));
+    let rows = ask("range");
+    assert!(rows.len() > 9 && rows.iter().all(|row| row["bucketStart"] == "2026-03-28T23:58:00Z"), "{rows:?}");
+    let mut got = BTreeMap::new();
+    rows.iter().for_each(|row| add(&mut got, row));
+    assert_eq!((got.len(), got), (rows.len(), want));
 }
 
 #[test]
