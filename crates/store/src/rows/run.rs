@@ -72,6 +72,10 @@ impl Stretch {
     fn decode(r: &mut Reader<'_>) -> Option<Self> {
         Some(Self { at: r.u64()?, len: r.u32()?, crc: r.u32()? })
     }
+
+    fn end(&self) -> Option<u64> {
+        self.at.checked_add(u64::from(self.len))
+    }
 }
 
 pub(super) fn encode_footer(range: FrameRange, tables: &[TableFooter]) -> Vec<u8> {
@@ -156,11 +160,12 @@ impl RowsRun {
         let mut tables = Vec::with_capacity(footers.len());
         let mut bytes = Vec::new();
         for table in footers {
+            let mut stretches = table.dictionaries.iter().chain(table.blocks.iter().map(|b| &b.stretch));
+            if stretches.any(|s| s.end().is_none_or(|end| end > file.content_end())) {
+                return Err(file.corrupt("a dictionary or a block lies outside"));
+            }
             let mut dictionaries = Vec::with_capacity(table.dictionaries.len());
             for at in &table.dictionaries {
-                if at.at.checked_add(u64::from(at.len)).is_none_or(|end| end > file.content_end()) {
-                    return Err(file.corrupt("a dictionary lies outside"));
-                }
                 file.read_checked(&mut bytes, at.at, at.len as usize, at.crc)?;
                 let dictionary = Dictionary::decode(&bytes);
                 dictionaries.push(dictionary.ok_or_else(|| file.corrupt("a dictionary does not decode"))?);
