@@ -46,6 +46,13 @@ const PROOFS: &[Proof] = &[
         figure: "65536",
         test: &["--package", "adsum-log", "--test", "log", "--", "--nocapture", "every_"],
     },
+    Proof {
+        name: "fuzz",
+        what: "coverage-guided fuzzing of request decoder, segment reader, store and report query, each so many seconds",
+        variable: "ADSUM_FUZZ_SECONDS",
+        figure: "600",
+        test: &["--package", "xtask", "--test", "fuzz", "--", "--nocapture"],
+    },
 ];
 
 /// Runs the proofs of these names, or all; false where one failed.

@@ -35,7 +35,7 @@ struct Step {
 
 const STEPS: &[Step] = &[
     Step { name: "tools", run: tools },
-    Step { name: "fmt", run: |root| Tally::gate(runs(cargo(root).args(["fmt", "--all", "--check"]))) },
+    Step { name: "fmt", run: |root| Tally::gate(formatted(root) && formatted(&root.join("fuzz"))) },
     Step { name: "clippy", run: |root| Tally::gate(runs(cargo(root).args(CLIPPY))) },
     Step { name: "tidy", run: |root| Tally::gate(tidy::run(root)) },
     Step { name: "deny", run: |root| Tally::gate(deny(root)) },
@@ -78,6 +78,11 @@ fn cargo(root: &Path) -> Command {
     command
 }
 
+/// Whether a workspace is as rustfmt has it.
+fn formatted(workspace: &Path) -> bool {
+    runs(cargo(workspace).args(["fmt", "--all", "--check"]))
+}
+
 /// Says what runs, runs it, and says so when it could not be started.
 fn runs(command: &mut Command) -> bool {
     say(command);
@@ -103,7 +108,7 @@ fn there(command: &mut Command) -> bool {
 }
 
 /// What the other steps need: rustfmt and clippy are added by rustup where they are missing, valgrind by apt-get;
-/// python3 is asked for.
+/// python3 and a C++ compiler are asked for.
 fn tools(root: &Path) -> Tally {
     let mut failed = 0;
     for (subcommand, component) in [("fmt", "rustfmt"), ("clippy", "clippy")] {
@@ -117,6 +122,11 @@ fn tools(root: &Path) -> Tally {
     if !there(Command::new("python3").arg("--version")) {
         println!("missing: python3 (3.8 or later), with which the tests read the log in another language");
         println!("install it with `apt-get install python3`, `brew install python` or what your system has");
+        failed += 1;
+    }
+    if !there(Command::new("c++").arg("--version")) {
+        println!("missing: c++ (gcc or clang), with which libFuzzer is compiled");
+        println!("install it with `apt-get install g++`, `xcode-select --install` or what your system has");
         failed += 1;
     }
     let valgrind = || gate::out_of_place().is_some() || there(Command::new("valgrind").arg("--version"));

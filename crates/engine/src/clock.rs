@@ -175,6 +175,8 @@ impl Clocks {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     #[test]
@@ -212,5 +214,38 @@ mod tests {
             |_| "i".to_owned(),
         );
         assert_eq!((clocks.watermark().seconds(), clocks.line().seconds()), (1880, 900), "in doubt both stand still");
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig { cases: 300, failure_persistence: None, ..ProptestConfig::default() })]
+
+        /// What shards saw merges in any order and in any parts into what one of them would have seen.
+        #[test]
+        fn what_was_seen_merges_in_any_order(
+            events in proptest::collection::vec((any::<bool>(), 0..3_u32, -100..100_i64, -100..100_i64, 0..3_usize), 0..30),
+            order in Just([0, 1, 2]).prop_shuffle(),
+        ) {
+            let (mut parts, mut whole) = ([Seen::default(), Seen::default(), Seen::default()], Seen::default());
+            for (import, source, occurred, received, part) in events {
+                let (at, now) = (EventTime::from_micros(occurred), ReceivedAt::from_micros(received));
+                parts[part].event(import, Symbol::new(source + 1), at, now);
+                whole.event(import, Symbol::new(source + 1), at, now);
+            }
+            let clocks = |seen: &Seen| {
+                let mut clocks = Clocks::restore(Rules::default(), &[], false);
+                clocks.advance(seen, ReceivedAt::from_micros(50), |source| source.get().to_string());
+                clocks
+            };
+            let [a, b, c] = order.map(|i: usize| &parts[i]);
+            let merged = |a: &Seen, b: &Seen| {
+                let mut sum = a.clone();
+                sum.merge(b);
+                sum
+            };
+            prop_assert_eq!(clocks(&merged(&merged(a, b), c)), clocks(&whole));
+            prop_assert_eq!(clocks(&merged(a, &merged(b, c))), clocks(&whole));
+            prop_assert_eq!(merged(a, &Seen::default()), a.clone());
+            prop_assert_eq!(clocks(&merged(&Seen::default(), a)), clocks(a));
+        }
     }
 }

@@ -62,9 +62,9 @@ impl Tree {
         Ok(())
     }
 
-    /// Our Rust: crates, xtask and bench.
+    /// Our Rust: crates, fuzz, xtask and bench.
     pub fn rust(&self) -> impl Iterator<Item = &File> {
-        let ours = |path: &str| ["crates/", "xtask/", "bench/"].iter().any(|folder| path.starts_with(folder));
+        let ours = |path: &str| ["crates/", "fuzz/", "xtask/", "bench/"].iter().any(|folder| path.starts_with(folder));
         self.files.iter().filter(move |file| file.path.ends_with(".rs") && ours(&file.path))
     }
 }

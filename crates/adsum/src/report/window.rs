@@ -238,6 +238,8 @@ impl std::fmt::Display for Window {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     #[test]
@@ -312,5 +314,42 @@ mod tests {
             assert_eq!(got, want, "{text}");
         }
         assert!(TimeZone::named("tz", "Mars/Olympus").is_err());
+    }
+
+    /// A zone that exists, and a minute from 1960 to 2060, half of them near a change of the zone's clocks.
+    fn any_minute() -> impl Strategy<Value = (TimeZone, BucketStart)> {
+        let names: Vec<String> = jiff::tz::db().available().map(|name| name.to_string()).collect();
+        let seconds = -315_619_200_i64..2_840_140_800;
+        (proptest::sample::select(names), seconds, -3 * DAY_SECONDS..3 * DAY_SECONDS, any::<bool>()).prop_map(
+            |(name, seconds, around, near)| {
+                let zone = TimeZone::named("tz", &name).unwrap();
+                let change = zone.0.following(Timestamp::from_second(seconds).unwrap()).next();
+                let near = change.filter(|_| near).map(|change| change.timestamp().as_second() + around);
+                let seconds = near.unwrap_or(seconds);
+                (zone, BucketStart::from_seconds(seconds - seconds.rem_euclid(60)))
+            },
+        )
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig { cases: 2000, failure_persistence: None, ..ProptestConfig::default() })]
+
+        /// One ends where the next begins: every minute lies in one window and no two windows share one.
+        #[test]
+        fn windows_of_any_zone_lie_side_by_side(
+            (zone, minute) in any_minute(),
+            granularity in proptest::sample::select(&[Granularity::Minute, Granularity::Hour, Granularity::Day][..]),
+        ) {
+            let of = |seconds| zone.window(BucketStart::from_seconds(seconds), granularity).unwrap();
+            let (seconds, window) = (minute.seconds(), of(minute.seconds()));
+            let start = window.start().seconds();
+            let next = zone.next_start(minute, granularity).unwrap().seconds();
+            prop_assert!(start <= seconds && seconds < next, "{start} {seconds} {next}");
+            prop_assert_eq!((of(start), of(next - 60)), (window, window));
+            prop_assert_eq!(of(next).start().seconds(), next, "{}", zone.name());
+            prop_assert!(of(start - 60).start().seconds() < start);
+            prop_assert_eq!(zone.next_start(BucketStart::from_seconds(start - 60), granularity).unwrap().seconds(), start);
+            prop_assert_eq!(Windows::new(zone.clone(), granularity).of(minute).unwrap(), window);
+        }
     }
 }

@@ -13,6 +13,8 @@ mod dedupe_key;
 mod door;
 mod events;
 mod mapping;
+mod moments;
 mod order_free;
 mod recovery;
 mod shapes;
+mod sums;

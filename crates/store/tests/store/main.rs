@@ -8,3 +8,4 @@ mod damage;
 mod oracle;
 mod schemas;
 mod stripes;
+mod sums;
