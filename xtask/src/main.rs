@@ -13,6 +13,7 @@ mod demo;
 mod gate;
 mod picture;
 mod prove;
+mod sbom;
 mod test;
 mod tidy;
 
@@ -27,6 +28,7 @@ tasks:
   prove    the proofs at full figure, all or by name; writes docs/proofs.md
   gate     counts the instructions of the hot paths; with --write it writes them down
   picture  docs/terminal.svg, from what `adsum demo` draws
+  sbom     the bill of materials of the binary, for this machine's target or the one named; writes target/sbom
   tidy     the rules of STYLE.md that can be checked by reading";
 
 fn main() -> ExitCode {
@@ -44,6 +46,8 @@ fn main() -> ExitCode {
         ["picture"] => picture::run(&root),
         ["test"] => test::run(&root),
         ["prove", names @ ..] => prove::run(&root, names),
+        ["sbom"] => sbom::run(&root, None),
+        ["sbom", target] => sbom::run(&root, Some(target)),
         ["tidy"] => tidy::run(&root),
         _ => {
             eprintln!("{USAGE}");

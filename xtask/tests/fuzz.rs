@@ -3,7 +3,12 @@
 //! `ADSUM_FUZZ_SECONDS` sets how long each goes on, from another beginning every time, and what it met that was new
 //! is kept in `target/fuzz`; without it each goes through the same inputs every time. Invariant: an input on which a
 //! target fails is kept beside it and named. Not here: the targets, and what they hold to be right.
-#![allow(clippy::disallowed_methods, reason = "a program for developers reads plain files")]
+#![allow(
+    clippy::disallowed_methods,
+    clippy::print_stdout,
+    clippy::unwrap_used,
+    reason = "all of it is a test, which reads plain files and says what was proved"
+)]
 
 use std::path::{Path, PathBuf};
 use std::process::Command;

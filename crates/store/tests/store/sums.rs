@@ -57,7 +57,7 @@ fn checkpoints(changes: &[Change], symbols: &Symbols) -> Vec<Checkpoint> {
             Offset::new(offset)
         };
         let dedupe = change.keys.iter().map(|key| DedupeRecord {
-            key: DedupeKey::new(u128::from(*key) << 90 | u128::from(key % 4)),
+            key: DedupeKey::new((u128::from(*key) << 90) + u128::from(key % 4)),
             content: ContentHash::new(frame),
             occurred_at: EventTime::from_micros(1_000_000 * i64::from(*key)),
             offset: next(),
@@ -118,7 +118,7 @@ fn counted(store: &dyn AggregateStore) -> Counted {
         let rows = scanned(store, table, BucketRange::ALL, &[], &[]);
         rows.into_iter().map(|(place, (values, revision, _))| (place, values, revision)).collect()
     });
-    let keys: Vec<_> = (0..12_u128).map(|key| DedupeKey::new(key << 90 | key % 4)).collect();
+    let keys: Vec<_> = (0..12_u128).map(|key| DedupeKey::new((key << 90) + key % 4)).collect();
     let mut records = Vec::new();
     store.lookup(&keys, &mut records).unwrap();
     let quarantine = store.quarantine_list(None, usize::MAX).unwrap();
