@@ -37,7 +37,7 @@ fn small(trusting: bool) -> &'static SmallStore {
 }
 
 /// Everything that a store is asked for.
-fn ask(store: &dyn AggregateStore, keys: &[u128]) -> Result<String, StoreError> {
+fn ask(store: &dyn AggregateStore, keys: &[u128], trusting: bool) -> Result<String, StoreError> {
     let mut answers = format!("{:?}", store.committed());
     let keys: Vec<DedupeKey> = keys.iter().copied().map(DedupeKey::new).collect();
     let mut found = Vec::new();
@@ -51,13 +51,12 @@ fn ask(store: &dyn AggregateStore, keys: &[u128]) -> Result<String, StoreError> 
         let filter = KeyFilter { column: 0, allowed: vec![None, Some("a3".to_owned())] };
         let filters = if schema.keys.is_empty() { Vec::new() } else { vec![filter] };
         for (range, filters) in [(BucketRange::ALL, &[][..]), (some, &filters)] {
-            let mut last = None;
             store.scan(TableIx::new(table), range, filters, &[], &mut |row| {
                 let texts: Vec<_> = row.keys.iter().enumerate().map(|(c, id)| row.names.text(c, *id)).collect();
                 let place = (row.bucket, texts.iter().map(|t| t.map(str::to_owned)).collect::<Vec<_>>());
                 answers += &format!("{place:?} {:?} {:?};", row.values, row.revision);
-                assert!(range.contains(row.bucket), "a row of another range");
-                last = Some(place);
+                // Whole stripes are judged by what their footer says of them.
+                assert!(trusting || range.contains(row.bucket), "a row of another range");
                 ControlFlow::Continue(())
             })?;
         }
@@ -70,14 +69,14 @@ fn ask(store: &dyn AggregateStore, keys: &[u128]) -> Result<String, StoreError> 
 fn use_it(disk: &FaultyDisk, keys: &[u128], trusting: bool) -> Result<String, StoreError> {
     let symbols = Arc::new(Symbols::default());
     let store = open(disk, &symbols)?;
-    let before = ask(&store, keys)?;
+    let before = ask(&store, keys, trusting)?;
     while let Some(plan) = store.merge_due() {
         let merged = store.merge(&plan)?;
         store.publish(merged)?;
     }
-    let merged = ask(&store, keys)?;
+    let merged = ask(&store, keys, trusting)?;
     drop(store);
-    let again = ask(&open(disk, &symbols)?, keys)?;
+    let again = ask(&open(disk, &symbols)?, keys, trusting)?;
     // Records out of order are found or not as a merge meets them.
     assert!(trusting || before == merged, "a merge changed an answer");
     assert!(trusting || merged == again, "another answer after opening again");
