@@ -1,7 +1,7 @@
 //! The files of the repository, read once for all rules.
 //!
 //! Invariant: paths are relative to the root, with `/`, in order. Left out: what is built or fetched (`target`,
-//! `node_modules`, the root's `data`), git's own folder, and symbolic links. Files that are not UTF-8 are known by
+//! `node_modules`, the root's `data`), what fuzzers made up, git's own folder, and symbolic links. Files that are not UTF-8 are known by
 //! name only.
 
 use std::collections::BTreeSet;
@@ -12,7 +12,7 @@ use super::Finding;
 use super::lexer::split;
 
 const SKIPPED: [&str; 6] = [".git", "target", "node_modules", "__pycache__", ".venv", ".pytest_cache"];
-const SKIPPED_AT_ROOT: [&str; 1] = ["data"];
+const SKIPPED_PATHS: [&str; 2] = ["data", "fuzz/corpus"];
 
 /// One text file.
 pub struct File {
@@ -44,13 +44,12 @@ impl Tree {
         for entry in std::fs::read_dir(folder)? {
             let entry = entry?;
             let name = entry.file_name().to_string_lossy().into_owned();
-            let skipped =
-                SKIPPED.contains(&name.as_str()) || (path.is_empty() && SKIPPED_AT_ROOT.contains(&name.as_str()));
+            let below = if path.is_empty() { name.clone() } else { format!("{path}/{name}") };
+            let skipped = SKIPPED.contains(&name.as_str()) || SKIPPED_PATHS.contains(&below.as_str());
             let kind = entry.file_type()?;
             if skipped || kind.is_symlink() {
                 continue;
             }
-            let below = if path.is_empty() { name } else { format!("{path}/{name}") };
             self.names.insert(below.clone());
             if kind.is_dir() {
                 self.read_folder(&entry.path(), &below)?;
