@@ -1,8 +1,8 @@
 //! The files of the repository, read once for all rules.
 //!
 //! Invariant: paths are relative to the root, with `/`, in order. Left out: what is built or fetched (`target`,
-//! `node_modules`, the root's `data`), what fuzzers made up, git's own folder, and symbolic links. Files that are not UTF-8 are known by
-//! name only.
+//! `node_modules`, the root's `data`), what fuzzers made up, git's own folder, and symbolic links. Files that are not
+//! UTF-8 are known by name only.
 
 use std::collections::BTreeSet;
 use std::io;
