@@ -37,7 +37,7 @@ use adsum_model::catalog::{Catalog, CatalogSpec, RollupIx};
 use adsum_model::id::{FrameSeq, Offset, Position, Revision};
 use adsum_model::state::{Checkpoint, SmallState};
 use adsum_model::table::TableRows;
-use adsum_model::time::{BucketStart, EventTime};
+use adsum_model::time::{BucketStart, EventTime, MICROS_MAX, MICROS_MIN, MICROS_PER_SECOND};
 use adsum_pipeline::{rollup_table, schemas};
 use adsum_store::{AggregateStore, MemoryStore};
 use anyhow::Result;
@@ -69,15 +69,17 @@ struct Fixture {
     store: MemoryStore,
 }
 
-/// Minutes around changes of clocks, ends of days and of years, and before 1970, with few campaigns and countries.
+/// Minutes around changes of clocks, ends of days and of years, before 1970 and at both ends of time, with few campaigns
+/// and countries.
 fn fixture() -> &'static Fixture {
     static FIXTURE: OnceLock<Fixture> = OnceLock::new();
     FIXTURE.get_or_init(|| {
         let catalog = Catalog::build(&CatalogSpec::default()).expect("the default catalog");
         // 2026-11-20, 2026-03-29, 2026-10-25, 2011-12-29, 1969-12-31, 2024-02-29, 2025-12-31: midnight UTC.
         let days = [1_795_132_800, 1_774_742_400, 1_792_886_400, 1_325_116_800, -86_400, 1_709_164_800, 1_767_139_200];
+        let ends = [MICROS_MIN / MICROS_PER_SECOND, (MICROS_MAX + 1) / MICROS_PER_SECOND - 86_400];
         let mut cells = Vec::new();
-        for (d, day) in days.into_iter().enumerate() {
+        for (d, day) in days.into_iter().chain(ends).enumerate() {
             for i in 0..12 {
                 let bucket = day + [0, 60, 3_540, 3_600, 5_400, 44_100, 66_600, 86_340][i % 8];
                 let value = |name: &str| match name {

@@ -1,14 +1,15 @@
 //! Time: event time, receipt time and bucket starts as types that do not mix, and the one text form of each.
 //!
 //! Invariant: microseconds since 1970-01-01T00:00:00Z everywhere, digits beyond them cut, not rounded; years 1 to
-//! 9999. No clock here: `now` is an argument. Zones belong to the report.
+//! 9999, but for the last 26 hours. No clock here: `now` is an argument. Zones belong to the report.
 
 /// Microseconds in a second.
 pub const MICROS_PER_SECOND: i64 = 1_000_000;
 /// The first representable moment: 0001-01-01T00:00:00Z.
 pub const MICROS_MIN: i64 = -62_135_596_800 * MICROS_PER_SECOND;
-/// The last representable moment: 9999-12-31T23:59:59.999999Z.
-pub const MICROS_MAX: i64 = 253_402_300_800 * MICROS_PER_SECOND - 1;
+/// The last representable moment: 9999-12-30T21:59:59.999999Z. Then the calendars of zones end, which have room for
+/// every offset within the year 9999.
+pub const MICROS_MAX: i64 = 253_402_207_200 * MICROS_PER_SECOND - 1;
 
 macro_rules! moment {
     ($(#[$doc:meta])* $name:ident) => {
@@ -299,7 +300,9 @@ mod tests {
             ("1969-12-31T23:59:59.999999Z", Ok("1969-12-31T23:59:59.999999Z")),
             ("2024-02-29T00:00:00Z", Ok("2024-02-29T00:00:00Z")),
             ("0001-01-01T00:00:00Z", Ok("0001-01-01T00:00:00Z")),
-            ("9999-12-31T23:59:59.9999999Z", Ok("9999-12-31T23:59:59.999999Z")),
+            ("9999-12-30T21:59:59.9999999Z", Ok("9999-12-30T21:59:59.999999Z")),
+            ("9999-12-30T22:00:00Z", Err(TimeError::Range)),
+            ("9999-12-31T23:59:59.9999999Z", Err(TimeError::Range)),
             ("0001-01-01T00:00:00+00:01", Err(TimeError::Range)),
             ("2026-02-29T00:00:00Z", Err(TimeError::Range)),
             ("2026-11-21T24:00:00Z", Err(TimeError::Range)),
@@ -357,6 +360,8 @@ mod tests {
                 "2026-11-21T:8:05:16.123Z",
                 "0000-11-21T08:05:16.123Z",
                 "0001-01-01T00:00:00.000Z",
+                "9999-12-30T21:59:59.999Z",
+                "9999-12-30T22:00:00.000Z",
                 "9999-12-31T23:59:59.999Z",
             ] {
                 check(&mut hours, text);

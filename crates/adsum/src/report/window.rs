@@ -3,7 +3,9 @@
 //! Invariant: every stored bucket falls into exactly one bucket of a report; a day begins at the zone's first instant
 //! of that date, an hour at its full hour, and an hour that a clock change repeats is two buckets.
 
-use adsum_model::time::BucketStart;
+use std::ops::RangeInclusive;
+
+use adsum_model::time::{BucketStart, MICROS_MAX, MICROS_MIN, MICROS_PER_SECOND};
 use anyhow::{Context, Result, anyhow};
 use jiff::civil;
 use jiff::tz::Offset;
@@ -46,6 +48,9 @@ const DAY_SECONDS: i64 = 86_400;
 
 /// No bucket of a report is longer: a day of 25 hours, with room for stranger ones.
 const WINDOW_MINUTES_MAX: i64 = 3 * 1440;
+
+/// The seconds in which events may lie, and the one behind them: every zone has a calendar for these.
+const MOMENTS_SECONDS: RangeInclusive<i64> = MICROS_MIN / MICROS_PER_SECOND..=(MICROS_MAX + 1) / MICROS_PER_SECOND;
 
 /// A bucket of a report: ordered by when it begins.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -209,6 +214,11 @@ fn whole(param: &str, text: &str, at: Timestamp) -> Result<BucketStart> {
     if at.subsec_nanosecond() != 0 {
         return Err(Refused::new("invalid_time", param, format!("{text:?} is not a whole second")).into());
     }
+    if !MOMENTS_SECONDS.contains(&at.as_second()) {
+        return Err(
+            Refused::new("invalid_time", param, format!("{text:?} lies beyond all events that there may be")).into()
+        );
+    }
     Ok(BucketStart::from_seconds(at.as_second()))
 }
 
@@ -270,6 +280,11 @@ mod tests {
             // Midnight of that day does not exist in Santiago.
             ("America/Santiago", "2026-09-06T12:00:00Z", Day, "2026-09-06T01:00:00-03:00"),
             ("UTC", "1969-12-31T23:59:00Z", Day, "1969-12-31T00:00:00Z"),
+            // The first and the last minute that events may have.
+            ("Pacific/Apia", "0001-01-01T00:00:00Z", Day, "0001-01-01T00:00:00+12:33"),
+            ("Etc/GMT+12", "0001-01-01T00:00:00Z", Day, "0000-12-31T00:00:00-12:00"),
+            ("Pacific/Kiritimati", "9999-12-30T21:59:00Z", Day, "9999-12-31T00:00:00+14:00"),
+            ("Etc/GMT+12", "9999-12-30T21:59:00Z", Hour, "9999-12-30T09:00:00-12:00"),
         ];
         for (zone, at, granularity, want) in cases {
             let bucket = BucketStart::from_seconds(at.parse::<Timestamp>().unwrap().as_second());
@@ -308,6 +323,11 @@ mod tests {
             ("2026-07-01T12:00:00+02:00", Some("2026-07-01T10:00:00Z")),
             ("2026-07-01T12:00:00.5Z", None),
             ("yesterday", None),
+            ("0001-01-01T00:00:00Z", Some("0001-01-01T00:00:00Z")),
+            ("0000-12-31T23:59:59Z", None),
+            ("-009999-01-02T12:00:00Z", None),
+            ("9999-12-30T22:00:00Z", Some("9999-12-30T22:00:00Z")),
+            ("9999-12-30T22:00:01Z", None),
         ] {
             let got = zone.moment("from", text).ok().map(|b| b.seconds());
             let want = want.map(|w| w.parse::<Timestamp>().unwrap().as_second());

@@ -117,6 +117,8 @@ fn bad_members() -> Vec<(&'static str, String, &'static str)> {
         ("occurredAt", "\"2016-12-31T23:59:60Z\"", "reject invalid_time occurredAt"),
         ("occurredAt", "\"2026-11-21T08:60:00Z\"", "reject invalid_time occurredAt"),
         ("occurredAt", "\"0000-01-01T00:00:00Z\"", "reject invalid_time occurredAt"),
+        // Beyond the calendars of zones.
+        ("occurredAt", "\"9999-12-30T22:00:00Z\"", "reject invalid_time occurredAt"),
         ("occurredAt", "\"2026-13-01T00:00:00Z\"", "reject invalid_time occurredAt"),
         ("occurredAt", "\"2026-00-01T00:00:00Z\"", "reject invalid_time occurredAt"),
         ("occurredAt", "\"2026-11-00T00:00:00Z\"", "reject invalid_time occurredAt"),
