@@ -15,12 +15,12 @@ use std::sync::{Arc, OnceLock};
 use adsum_disk::FaultyDisk;
 use adsum_log::{EmbeddedLog, EventLog, Frame, FrameDraft, LogOptions, LogView};
 use adsum_model::campaigns::{Campaigns, UnknownCampaign};
-use adsum_model::catalog::{BillableType, Catalog, NullPolicy, TimeFormat};
+use adsum_model::catalog::{BillableType, Catalog, ID_BYTES_MAX, NullPolicy, TimeFormat};
 use adsum_model::hash::Secret;
 use adsum_model::id::{FrameSeq, MetadataRevision};
 use adsum_model::record::{RecordBatch, RecordKind, Stream};
 use adsum_model::time::ReceivedAt;
-use adsum_model::wire::{BodyCode, Decoded, Decoder, Intake};
+use adsum_model::wire::{BodyCode, Decoded, Decoder, Intake, readable_member};
 use door::{Config, Door, RECEIVED, SECRET, SOURCE, campaign, dimension, mapped, rule};
 use libfuzzer_sys::fuzz_target;
 use serde_json::value::RawValue;
@@ -130,6 +130,10 @@ fn lines(choice: u8, text: &[u8]) {
     for ((line, outcome), head) in lines.iter().zip(&outcomes).zip(&decoded.batch.heads) {
         check_json(line, outcome);
         assert!(head.kind == RecordKind::Event || door.raw(&decoded.batch, head) == **line, "a reject keeps its line");
+        // What an answer shows of it.
+        if let Some(id) = readable_member(line, &["eventId"]) {
+            assert!(!id.is_empty() && id.len() <= ID_BYTES_MAX, "an id that is none");
+        }
     }
     for (line, outcome) in lines.iter().zip(&outcomes).take(ALONE_MAX) {
         let mut door = self::door(choice);
