@@ -10,7 +10,7 @@ use adsum_pipeline::CheckpointRules;
 use adsum_store::{AggregateStore, EmbeddedStore};
 
 use crate::history::{End, History, Step};
-use crate::oracle::{passes, recount};
+use crate::oracle::{Oracle, passes};
 use crate::random::Random;
 use crate::sabotage::{Sabotage, SabotagedStore};
 use crate::sent::{Entry, SentFrame};
@@ -143,7 +143,8 @@ fn run_with<S: AggregateStore>(
         disk,
         process: None,
         frames: Vec::new(),
-        entries: Vec::new(),
+        oracle: Oracle::new(&history.setup),
+        last: None,
         metadata: 0,
         published: 0,
         totals: Totals { histories: 1, ..Totals::default() },
@@ -162,10 +163,12 @@ struct Runner<'a, S> {
     wrap: &'a dyn Fn(EmbeddedStore) -> S,
     disk: FaultyDisk,
     process: Option<Process<S>>,
-    /// What must be in the log.
-    frames: Vec<SentFrame>,
-    /// The entries of those frames: by offset.
-    entries: Vec<Entry>,
+    /// What must be in the log: each frame as text, record by record.
+    frames: Vec<Vec<String>>,
+    /// What those frames come to.
+    oracle: Oracle<'a>,
+    /// The last of them.
+    last: Option<SentFrame>,
     metadata: usize,
     /// The greatest revision that was published.
     published: u64,
@@ -220,8 +223,8 @@ impl<S: AggregateStore> Runner<'_, S> {
 
     /// Replays of these places in the list of quarantine, and of these records of the log.
     fn targets(&mut self, held: &[u64], any: &[u64]) -> Result<Vec<Entry>, String> {
-        let quarantine: Vec<u64> = recount(&self.history.setup, &self.frames).quarantine.into_keys().collect();
-        let count = self.entries.len() as u64;
+        let quarantine: Vec<u64> = self.oracle.picture().quarantine.keys().copied().collect();
+        let count = self.oracle.sent().len() as u64;
         let held = held.iter().filter(|_| !quarantine.is_empty()).map(|n| quarantine[*n as usize % quarantine.len()]);
         let any = any.iter().filter(|_| count > 0).map(|n| n % count);
         Ok(held.chain(any).map(|target| Entry::Replay { target }).collect())
@@ -270,8 +273,11 @@ impl<S: AggregateStore> Runner<'_, S> {
 
     fn acknowledge(&mut self, frame: SentFrame) {
         self.totals.records += frame.entries.len() as u64;
-        self.entries.extend_from_slice(&frame.entries);
-        self.frames.push(frame);
+        self.oracle.frame(&frame);
+        let setup = &self.history.setup;
+        let is_event = |entry: &Entry| passes(setup, &setup.metadata[frame.metadata], entry);
+        self.frames.push(frame.entries.iter().map(|e| as_sent(e, self.oracle.sent(), &is_event)).collect());
+        self.last = Some(frame);
     }
 
     fn published_grows(&mut self) -> Result<(), String> {
@@ -286,7 +292,7 @@ impl<S: AggregateStore> Runner<'_, S> {
     /// The process ends without a fault.
     fn end(&mut self, end: End) -> Result<(), String> {
         if end == End::Asked {
-            let closing = self.frames.last().filter(|f| !f.entries.is_empty()).cloned();
+            let closing = self.last.as_ref().filter(|f| !f.entries.is_empty()).cloned();
             let closing = closing.map(|f| SentFrame { entries: Vec::new(), ..f });
             if self.process()?.checkpoint().is_err() {
                 return self.died(None);
@@ -368,11 +374,8 @@ impl<S: AggregateStore> Runner<'_, S> {
         if content.len() != self.frames.len() {
             return Err(format!("{} frames are in the log, {} were acknowledged", content.len(), self.frames.len()));
         }
-        let setup = &self.history.setup;
-        for (i, (frame, got)) in self.frames.iter().zip(&content).enumerate() {
-            let is_event = |entry: &Entry| passes(setup, &setup.metadata[frame.metadata], entry);
-            let want: Vec<String> = frame.entries.iter().map(|e| as_sent(e, &self.entries, &is_event)).collect();
-            if *got != want {
+        for (i, (want, got)) in self.frames.iter().zip(&content).enumerate() {
+            if got != want {
                 return Err(format!("frame {i} is not as it was sent:\n  {got:?}\n  {want:?}"));
             }
         }
@@ -382,7 +385,6 @@ impl<S: AggregateStore> Runner<'_, S> {
     /// Compares what the process shows with the oracle.
     fn look(&mut self) -> Result<(), String> {
         self.totals.looks += 1;
-        let want = recount(&self.history.setup, &self.frames);
         let mut got = self.process()?.picture();
         if is_injected(&got) {
             // A fault that was waiting for a read: the answer fails, and the next one is right.
@@ -394,7 +396,7 @@ impl<S: AggregateStore> Runner<'_, S> {
             return self.died(None);
         }
         let got = got?;
-        let differences = got.differences(&want);
+        let differences = got.differences(self.oracle.picture());
         if !differences.is_empty() {
             return Err(format!("after frame {}:\n  {}", self.frames.len(), differences.join("\n  ")));
         }
@@ -440,7 +442,7 @@ impl<S: AggregateStore> Runner<'_, S> {
             return Err(format!("state hash {own}, after a restart {last}"));
         }
         self.totals.frames = self.frames.len() as u64;
-        let end = recount(&self.history.setup, &self.frames);
+        let end = self.oracle.picture();
         let of = |column: &str| end.ledger.values().filter_map(|s| s.metrics.get(column)).sum::<i64>() as u64;
         (self.totals.counted, self.totals.duplicates) = (of("counted"), of("duplicates"));
         self.totals.quarantined = end.quarantine.len() as u64;

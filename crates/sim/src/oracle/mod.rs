@@ -1,47 +1,24 @@
-//! The oracle: a naive recount of everything sent, by the words of the contract.
+//! The oracle: a naive count of everything sent, by the words of the contract.
 //!
 //! It takes what was sent in log order, and frame boundaries; it shares no decoder, hash, row or table with the shipped
-//! code, only the declared catalog. Invariant: it is short enough to be checked by reading. Not here: speed.
+//! code, only the declared catalog. Invariant: it is short enough to be checked by reading. Not here: what one line
+//! says and whether it is valid (line).
+
+mod line;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use adsum_model::campaigns::{CampaignSpec, CampaignStatus, CampaignVersion, UnknownCampaign};
-use adsum_model::catalog::{
-    BillableType, CatalogSpec, DIMENSIONS, DedupeSpec, DimensionSource, EVENT_TYPES, MICROS_MAX_PER_EVENT, NullPolicy,
-};
-use adsum_model::time::parse_rfc3339;
-use serde_json::{Map, Value};
+use adsum_model::catalog::{CatalogSpec, DIMENSIONS, EVENT_TYPES};
 
 use crate::picture::{Held, Picture, Sums};
 use crate::sent::{Entry, ImportMark, SentFrame};
-use crate::setup::{Metadata, Setup};
+use crate::setup::Setup;
+use line::{Event, read};
+
+pub use line::passes;
 
 /// Before anything was seen.
 const NEVER: i64 = i64::MIN;
-/// What belongs to no content.
-const NOT_CONTENT: [&str; 5] = ["receivedAt", "edgeReceivedAt", "ip", "userAgent", "schemaVersion"];
-
-/// An event that passed validation, with what the collector resolves.
-#[derive(Clone)]
-struct Event {
-    source: String,
-    import: bool,
-    received_at: i64,
-    occurred_at: i64,
-    event_type: String,
-    /// Source or group, names and values of the key's parts; none: dedupe is off.
-    key: Option<String>,
-    content: String,
-    /// By dimension.
-    dimensions: BTreeMap<String, Option<String>>,
-    billable: BillableType,
-    currency: String,
-    foreign: bool,
-    in_flight: bool,
-    price: Option<i64>,
-    value: i64,
-}
-
 /// An event that was counted.
 struct Counted {
     content: String,
@@ -57,30 +34,13 @@ enum Outcome {
 
 /// Counts everything that was sent.
 pub fn recount(setup: &Setup, frames: &[SentFrame]) -> Picture {
-    let mut oracle = Oracle {
-        setup,
-        sent: Vec::new(),
-        folded: BTreeMap::new(),
-        values: BTreeMap::new(),
-        counted: BTreeMap::new(),
-        frame_ledger: BTreeMap::new(),
-        seen: NEVER,
-        closed: NEVER,
-        revision: 0,
-        picture: Picture {
-            rollups: setup.catalog.rollups.iter().map(|_| BTreeMap::new()).collect(),
-            watermark: NEVER,
-            line: NEVER,
-            ..Picture::default()
-        },
-    };
-    for (i, frame) in frames.iter().enumerate() {
-        oracle.frame(i as u64 + 1, frame);
-    }
+    let mut oracle = Oracle::new(setup);
+    frames.iter().for_each(|frame| oracle.frame(frame));
     oracle.picture
 }
 
-struct Oracle<'a> {
+/// What the frames so far come to.
+pub struct Oracle<'a> {
     setup: &'a Setup,
     /// Every entry so far, by offset.
     sent: Vec<Entry>,
@@ -98,9 +58,41 @@ struct Oracle<'a> {
     picture: Picture,
 }
 
-impl Oracle<'_> {
-    fn frame(&mut self, revision: u64, frame: &SentFrame) {
-        self.revision = revision;
+impl<'a> Oracle<'a> {
+    /// Before the first frame.
+    pub fn new(setup: &'a Setup) -> Self {
+        Self {
+            setup,
+            sent: Vec::new(),
+            folded: BTreeMap::new(),
+            values: BTreeMap::new(),
+            counted: BTreeMap::new(),
+            frame_ledger: BTreeMap::new(),
+            seen: NEVER,
+            closed: NEVER,
+            revision: 0,
+            picture: Picture {
+                rollups: setup.catalog.rollups.iter().map(|_| BTreeMap::new()).collect(),
+                watermark: NEVER,
+                line: NEVER,
+                ..Picture::default()
+            },
+        }
+    }
+
+    /// Everything counted so far.
+    pub fn picture(&self) -> &Picture {
+        &self.picture
+    }
+
+    /// Every entry so far, by offset.
+    pub fn sent(&self) -> &[Entry] {
+        &self.sent
+    }
+
+    /// Counts the next frame.
+    pub fn frame(&mut self, frame: &SentFrame) {
+        self.revision += 1;
         self.seen = NEVER;
         self.closed = self.picture.watermark;
         self.frame_ledger.clear();
@@ -325,212 +317,4 @@ fn plural(catalog: &CatalogSpec, event_type: &str) -> String {
     let builtin = EVENT_TYPES.iter().find(|t| t.name == event_type).map(|t| t.plural.to_owned());
     let declared = || catalog.event_types.iter().find(|t| t.name == event_type).map(|t| t.plural.clone());
     builtin.or_else(declared).unwrap_or_default()
-}
-
-fn text(fields: &Map<String, Value>, name: &str) -> Option<String> {
-    fields.get(name).and_then(Value::as_str).map(str::to_owned)
-}
-
-fn moment(fields: &Map<String, Value>, name: &str) -> Option<i64> {
-    parse_rfc3339(fields.get(name)?.as_str()?.as_bytes()).ok()
-}
-
-/// Whether a field's value is one that it may have; of fields not named here anything is.
-fn field_is_valid(name: &str, value: &Value) -> bool {
-    let up_to = |max: u64| value.as_u64().is_some_and(|v| v <= max);
-    let known_text = DIMENSIONS.iter().any(|d| d.source == DimensionSource::Field(name));
-    match name {
-        "occurredAt" | "receivedAt" | "edgeReceivedAt" => {
-            value.as_str().is_some_and(|t| parse_rfc3339(t.as_bytes()).is_ok())
-        }
-        "priceMicros" | "valueMicros" => up_to(MICROS_MAX_PER_EVENT),
-        "clickOrdinal" => up_to(u64::from(u32::MAX)),
-        "position" => value.as_i64().is_some(),
-        "schemaVersion" => value.as_u64() == Some(1),
-        "attributes" => value.is_object(),
-        "currency" => value.as_str().is_some_and(|t| t.len() == 3 && t.bytes().all(|b| b.is_ascii_uppercase())),
-        "eventId" | "impressionId" | "clickId" | "userId" | "sessionId" | "auctionId" => {
-            value.as_str().is_some_and(|t| (1..=256).contains(&t.len()))
-        }
-        _ if known_text => value.as_str().is_some_and(|t| (1..=256).contains(&t.len())),
-        _ => true,
-    }
-}
-
-/// The event of a line; none where it is rejected.
-fn read(setup: &Setup, metadata: &Metadata, source: &str, import: bool, received_at: i64, line: &str) -> Option<Event> {
-    let Ok(Value::Object(mut fields)) = serde_json::from_str(line) else { return None };
-    // A null field is missing.
-    fields.retain(|_, value| !value.is_null());
-    let declared_text =
-        |name: &str| setup.catalog.dimensions.iter().any(|d| d.source == DimensionSource::Field(name.to_owned()));
-    let valid = |(name, value): (&String, &Value)| {
-        field_is_valid(name, value) && (!declared_text(name) || value.as_str().is_some_and(|t| !t.is_empty()))
-    };
-    if !fields.iter().all(valid) {
-        return None;
-    }
-    let event_type = text(&fields, "eventType")?;
-    let declared = setup.catalog.event_types.iter().any(|t| t.name == event_type);
-    if !declared && !EVENT_TYPES.iter().any(|t| t.name == event_type) {
-        return None;
-    }
-    let occurred_at = moment(&fields, "occurredAt")?;
-    let sent = text(&fields, "campaignId");
-    let found = text(&fields, "adId").and_then(|ad| campaign_of_ad(metadata, &ad));
-    let campaign = sent.or(found);
-    let by_type = setup.catalog.required_by_type.iter().filter(|(t, _)| *t == event_type).flat_map(|(_, names)| names);
-    for name in setup.catalog.required.iter().chain(by_type) {
-        let there = fields.contains_key(name) || (name == "campaignId" && campaign.is_some());
-        if !there {
-            return None;
-        }
-    }
-    let rule = rule(&setup.catalog, source, &event_type, occurred_at);
-    let key = if rule.key.is_empty() { None } else { Some(key(&rule, source, &fields, occurred_at)?) };
-    let dimensions = dimensions(&setup.catalog, &fields, campaign.as_ref())?;
-    let spec = metadata.campaigns.iter().find(|c| Some(&c.id) == campaign.as_ref());
-    if spec.is_none() && metadata.unknown == UnknownCampaign::Reject {
-        return None;
-    }
-    let currency = spec.map_or(&metadata.default_currency, |c| &c.currency).clone();
-    let version = spec.and_then(|c| version(c, occurred_at));
-    Some(Event {
-        source: source.to_owned(),
-        import,
-        received_at,
-        occurred_at,
-        key,
-        content: content(&rule, &fields, occurred_at),
-        dimensions,
-        billable: version.map_or(BillableType::Cpm, |v| v.billable),
-        in_flight: version.is_none_or(|v| runs(v, occurred_at)),
-        foreign: fields.get("currency").is_some_and(|c| c != currency.as_str()),
-        currency,
-        price: fields.get("priceMicros").and_then(Value::as_i64),
-        value: fields.get("valueMicros").and_then(Value::as_i64).unwrap_or(0),
-        event_type,
-    })
-}
-
-/// The version with the latest beginning that does not lie behind the event, of equal ones the one declared last;
-/// before all beginnings the one that begins first.
-fn version(campaign: &CampaignSpec, occurred_at: i64) -> Option<&CampaignVersion> {
-    let mut best: Option<&CampaignVersion> = None;
-    let mut first: Option<&CampaignVersion> = None;
-    for version in &campaign.versions {
-        let from = version.valid_from.micros();
-        if from <= occurred_at && best.is_none_or(|b| from >= b.valid_from.micros()) {
-            best = Some(version);
-        }
-        if first.is_none_or(|f| from <= f.valid_from.micros()) {
-            first = Some(version);
-        }
-    }
-    best.or(first)
-}
-
-fn runs(version: &CampaignVersion, occurred_at: i64) -> bool {
-    version.status == CampaignStatus::Active
-        && version.start.is_none_or(|start| start.micros() <= occurred_at)
-        && version.end.is_none_or(|end| occurred_at < end.micros())
-}
-
-fn campaign_of_ad(metadata: &Metadata, ad: &str) -> Option<String> {
-    let has = |c: &&CampaignSpec| c.ads.iter().any(|a| a == ad);
-    metadata.campaigns.iter().find(has).map(|c| c.id.clone())
-}
-
-/// The rule with the latest start that holds; eventId within its source where none does.
-fn rule(catalog: &CatalogSpec, source: &str, event_type: &str, occurred_at: i64) -> DedupeSpec {
-    let holds = |r: &&DedupeSpec| {
-        (r.sources.is_empty() || r.sources.iter().any(|s| s == source))
-            && (r.event_types.is_empty() || r.event_types.iter().any(|t| t == event_type))
-            && r.since_micros <= occurred_at
-    };
-    let mut best: Option<&DedupeSpec> = None;
-    for rule in catalog.dedupe.iter().filter(holds) {
-        if best.is_none_or(|b| rule.since_micros > b.since_micros) {
-            best = Some(rule);
-        }
-    }
-    best.cloned().unwrap_or_else(|| DedupeSpec { key: vec!["eventId".to_owned()], ..DedupeSpec::default() })
-}
-
-/// Scope, names and values of the key; none where a part is missing.
-fn key(rule: &DedupeSpec, source: &str, fields: &Map<String, Value>, occurred_at: i64) -> Option<String> {
-    let scope = rule.group.as_ref().map_or_else(|| format!("source {source:?}"), |g| format!("group {g:?}"));
-    let mut key = scope;
-    for name in &rule.key {
-        key += &format!(" {name}={}", fields.get(name)?);
-    }
-    if rule.time_bucket_seconds > 0 {
-        let length = i64::from(rule.time_bucket_seconds);
-        key += &format!(" occurredAt/{length}={}", occurred_at.div_euclid(length * 1_000_000));
-    }
-    Some(key)
-}
-
-fn content(rule: &DedupeSpec, fields: &Map<String, Value>, occurred_at: i64) -> String {
-    let declared = match (&rule.content, &rule.group) {
-        (Some(names), _) => Some(names.clone()),
-        (None, Some(_)) => Some(vec!["campaignId".to_owned(), "adId".to_owned()]),
-        (None, None) => None,
-    };
-    let mut content = BTreeMap::new();
-    for (name, value) in fields {
-        let belongs = match &declared {
-            Some(names) => name == "eventType" || names.contains(name),
-            None => !NOT_CONTENT.contains(&name.as_str()),
-        };
-        if belongs {
-            let value = if name == "occurredAt" { occurred_at.to_string() } else { value.to_string() };
-            content.insert(name.clone(), value);
-        }
-    }
-    format!("{content:?}")
-}
-
-/// The values of all dimensions; none where one is missing that must not be.
-fn dimensions(
-    catalog: &CatalogSpec,
-    fields: &Map<String, Value>,
-    campaign: Option<&String>,
-) -> Option<BTreeMap<String, Option<String>>> {
-    let mut all = BTreeMap::new();
-    for d in DIMENSIONS {
-        let value = match d.source {
-            DimensionSource::Field(name) => text(fields, name),
-            DimensionSource::Attribute(_) => None,
-        };
-        all.insert(d.name.to_owned(), value);
-    }
-    all.insert("campaignId".to_owned(), campaign.cloned());
-    for d in &catalog.dimensions {
-        let value = match &d.source {
-            DimensionSource::Field(name) => text(fields, name),
-            DimensionSource::Attribute(name) => match fields.get("attributes").and_then(|a| a.get(name)) {
-                Some(Value::String(text)) => Some(text.clone()),
-                Some(value @ (Value::Number(_) | Value::Bool(_))) => Some(value.to_string()),
-                _ => None,
-            },
-        };
-        let value = match (&d.nulls, value) {
-            (NullPolicy::Reject, None) => return None,
-            (NullPolicy::Replace(text), None) => Some(text.clone()),
-            (_, value) => value,
-        };
-        all.insert(d.name.clone(), value);
-    }
-    Some(all)
-}
-
-/// Whether a line passes validation.
-pub fn passes(setup: &Setup, metadata: &Metadata, entry: &Entry) -> bool {
-    match entry {
-        Entry::Line { source, import, received_at, text } => {
-            read(setup, metadata, source, *import, *received_at, text).is_some()
-        }
-        _ => false,
-    }
 }
