@@ -138,7 +138,8 @@ impl<'a> Oracle<'a> {
         }
         // The line judges the frames that follow; neither moves back.
         let times = &self.setup.times;
-        self.picture.watermark = self.picture.watermark.max(self.seen.saturating_sub(times.disorder));
+        let seen = self.seen.min(frame.appended_at);
+        self.picture.watermark = self.picture.watermark.max(seen.saturating_sub(times.disorder));
         let line = self.picture.watermark.min(frame.appended_at).saturating_sub(times.horizon);
         self.picture.line = self.picture.line.max(line);
     }
