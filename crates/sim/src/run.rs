@@ -9,8 +9,8 @@ use adsum_disk::FaultyDisk;
 use adsum_pipeline::CheckpointRules;
 use adsum_store::{AggregateStore, EmbeddedStore};
 
-use crate::history::{End, History, Step};
-use crate::oracle::{Oracle, passes};
+use crate::history::{Client, End, History, Step};
+use crate::oracle::{Oracle, passes, recount};
 use crate::random::Random;
 use crate::sabotage::{Sabotage, SabotagedStore};
 use crate::sent::{Entry, SentFrame};
@@ -36,6 +36,10 @@ pub struct Totals {
     pub unacknowledged_in_log: u64,
     /// Comparisons with the oracle.
     pub looks: u64,
+    /// Bits flipped in copies of the disk.
+    pub flips: u64,
+    /// Of those, how many a start or a report refused.
+    pub flips_refused: u64,
     /// Events counted at the end.
     pub counted: u64,
     /// Duplicates.
@@ -56,6 +60,8 @@ impl Totals {
         self.unacknowledged += other.unacknowledged;
         self.unacknowledged_in_log += other.unacknowledged_in_log;
         self.looks += other.looks;
+        self.flips += other.flips;
+        self.flips_refused += other.flips_refused;
         self.counted += other.counted;
         self.duplicates += other.duplicates;
         self.quarantined += other.quarantined;
@@ -144,7 +150,7 @@ fn run_with<S: AggregateStore>(
         process: None,
         frames: Vec::new(),
         oracle: Oracle::new(&history.setup),
-        last: None,
+        sent: Vec::new(),
         metadata: 0,
         published: 0,
         totals: Totals { histories: 1, ..Totals::default() },
@@ -167,8 +173,8 @@ struct Runner<'a, S> {
     frames: Vec<Vec<String>>,
     /// What those frames come to.
     oracle: Oracle<'a>,
-    /// The last of them.
-    last: Option<SentFrame>,
+    /// The same as they were sent.
+    sent: Vec<SentFrame>,
     metadata: usize,
     /// The greatest revision that was published.
     published: u64,
@@ -177,6 +183,8 @@ struct Runner<'a, S> {
 
 /// How often one frame is sent before a run gives up: faults strike once, so a few must do.
 const ATTEMPTS_MAX: usize = 12;
+/// How many bits flip, each in a copy of its own.
+const FLIPS: usize = 4;
 /// How often a process ends before a run gives up.
 const ENDS_MAX: u64 = 400;
 
@@ -200,17 +208,23 @@ impl<S: AggregateStore> Runner<'_, S> {
 
     fn step(&mut self, step: &Step) -> Result<(), String> {
         match step {
-            Step::Send { at, entries } => {
-                self.send(SentFrame { appended_at: *at, metadata: self.metadata, entries: entries.clone() })
+            Step::Send { at, client, entries } => {
+                let frame = SentFrame { appended_at: *at, metadata: self.metadata, entries: entries.clone() };
+                self.send(frame.clone(), *client)?;
+                if *client == Client::Again {
+                    let entries = frame.entries.into_iter().filter(|e| matches!(e, Entry::Line { .. })).collect();
+                    self.send(SentFrame { entries, ..frame }, Client::Waits)?;
+                }
+                Ok(())
             }
             Step::Replay { at, held, any } => {
                 let entries = self.targets(held, any)?;
-                self.send(SentFrame { appended_at: *at, metadata: self.metadata, entries })
+                self.send(SentFrame { appended_at: *at, metadata: self.metadata, entries }, Client::Waits)
             }
             Step::Metadata { at, state } => {
                 self.metadata = *state;
                 let entries = vec![Entry::Metadata { source: "console".to_owned(), at: *at }];
-                self.send(SentFrame { appended_at: *at, metadata: *state, entries })
+                self.send(SentFrame { appended_at: *at, metadata: *state, entries }, Client::Waits)
             }
             Step::Fault { ahead, fault } => {
                 self.disk.fail_at(self.disk.operations() + ahead, *fault);
@@ -218,6 +232,7 @@ impl<S: AggregateStore> Runner<'_, S> {
             }
             Step::Restart(end) => self.end(*end),
             Step::Look => self.look(),
+            Step::Damage { place } => self.damage(*place),
         }
     }
 
@@ -230,8 +245,8 @@ impl<S: AggregateStore> Runner<'_, S> {
         Ok(held.chain(any).map(|target| Entry::Replay { target }).collect())
     }
 
-    /// Sends a frame until it is acknowledged, as a sender does that retries.
-    fn send(&mut self, sent: SentFrame) -> Result<(), String> {
+    /// Sends a frame until it is acknowledged or the client has vanished.
+    fn send(&mut self, sent: SentFrame, client: Client) -> Result<(), String> {
         let mut refusals = 0;
         for _ in 0..ATTEMPTS_MAX {
             let mut frame = sent.clone();
@@ -241,7 +256,8 @@ impl<S: AggregateStore> Runner<'_, S> {
             match self.process()?.append(&mut frame) {
                 Outcome::Folded => {
                     self.acknowledged(frame);
-                    return self.published_grows();
+                    self.published_grows()?;
+                    return if self.history.looks_always { self.look() } else { Ok(()) };
                 }
                 Outcome::Refused(_) => {
                     self.totals.unacknowledged += 1;
@@ -251,6 +267,9 @@ impl<S: AggregateStore> Runner<'_, S> {
                     if refusals > 1 {
                         self.died(None)?;
                     }
+                    if client == Client::Gone {
+                        return Ok(());
+                    }
                 }
                 Outcome::Died { acknowledged: true, .. } => {
                     self.acknowledged(frame);
@@ -259,6 +278,9 @@ impl<S: AggregateStore> Runner<'_, S> {
                 Outcome::Died { acknowledged: false, .. } => {
                     self.totals.unacknowledged += 1;
                     self.died(Some(frame))?;
+                    if client == Client::Gone {
+                        return Ok(());
+                    }
                 }
             }
         }
@@ -277,7 +299,7 @@ impl<S: AggregateStore> Runner<'_, S> {
         let setup = &self.history.setup;
         let is_event = |entry: &Entry| passes(setup, &setup.metadata[frame.metadata], entry);
         self.frames.push(frame.entries.iter().map(|e| as_sent(e, self.oracle.sent(), &is_event)).collect());
-        self.last = Some(frame);
+        self.sent.push(frame);
     }
 
     fn published_grows(&mut self) -> Result<(), String> {
@@ -292,7 +314,7 @@ impl<S: AggregateStore> Runner<'_, S> {
     /// The process ends without a fault.
     fn end(&mut self, end: End) -> Result<(), String> {
         if end == End::Asked {
-            let closing = self.last.as_ref().filter(|f| !f.entries.is_empty()).cloned();
+            let closing = self.sent.last().filter(|f| !f.entries.is_empty()).cloned();
             let closing = closing.map(|f| SentFrame { entries: Vec::new(), ..f });
             if self.process()?.checkpoint().is_err() {
                 return self.died(None);
@@ -405,6 +427,47 @@ impl<S: AggregateStore> Runner<'_, S> {
             self.totals.trace = mix_text(self.totals.trace, &line);
         }
         self.totals.trace = mix(self.totals.trace, self.disk.operations());
+        Ok(())
+    }
+
+    /// Copies of the disk, each with one bit flipped: a process that starts from one refuses, shows nothing, or shows
+    /// what is right. Damage in the last frame may be a torn tail, that nothing proves to have been durable.
+    fn damage(&mut self, place: u64) -> Result<(), String> {
+        let mut random = Random::new(place);
+        for _ in 0..FLIPS {
+            let copy = FaultyDisk::new(random.number());
+            let paths = self.disk.paths();
+            let chosen = random.below(paths.len().max(1) as u64) as usize;
+            let mut flipped = String::new();
+            for (i, path) in paths.iter().enumerate() {
+                let mut bytes = self.disk.bytes(path).unwrap_or_default();
+                if i == chosen && !bytes.is_empty() {
+                    let bit = random.below(bytes.len() as u64 * 8) as usize;
+                    bytes[bit / 8] ^= 1 << (bit % 8);
+                    flipped = format!("bit {bit} of {} flipped", path.display());
+                }
+                copy.set_bytes(path, bytes);
+            }
+            self.totals.flips += 1;
+            let start = self.next_return().start;
+            let started = Process::start(&copy, &self.history.setup, &self.history.keeping, &start, self.wrap);
+            let shown = started.and_then(|process| Ok((process.log_content()?, process.picture()?)));
+            let Ok((content, picture)) = shown else {
+                self.totals.flips_refused += 1;
+                continue;
+            };
+            let Some(torn) = self.frames.len().checked_sub(content.len()).filter(|torn| *torn <= 1) else {
+                return Err(format!("{flipped}: {} frames of {} are left", content.len(), self.frames.len()));
+            };
+            let left = self.frames.len() - torn;
+            let differences = match torn {
+                0 => picture.differences(self.oracle.picture()),
+                _ => picture.differences(&recount(&self.history.setup, &self.sent[..left])),
+            };
+            if content[..] != self.frames[..left] || !differences.is_empty() {
+                return Err(format!("{flipped}, and it starts and is wrong:\n  {}", differences.join("\n  ")));
+            }
+        }
         Ok(())
     }
 

@@ -32,15 +32,13 @@ enum Ran {
 struct Scratch {
     source: PathBuf,
     target: PathBuf,
-    /// The test command builds as it builds everything, the proof as it builds all proofs.
-    profile: &'static str,
 }
 
 impl Scratch {
-    fn new(root: &Path, profile: &'static str) -> Self {
+    fn new(root: &Path) -> Self {
         let target = std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| root.join("target"), PathBuf::from);
         let target = target.join("mutations");
-        Self { source: target.join("source"), target, profile }
+        Self { source: target.join("source"), target }
     }
 
     /// Makes the copy what the repository is, with a mutation or without; files that are so already stay untouched, so
@@ -78,7 +76,6 @@ impl Scratch {
         let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
         let output = Command::new(cargo)
             .args(["build", "--locked", "--quiet", "--package", "adsum-sim", "--example", "seeds"])
-            .args(["--profile", self.profile])
             .current_dir(&self.source)
             .env("CARGO_TARGET_DIR", &self.target)
             .output()
@@ -91,8 +88,7 @@ impl Scratch {
 
     /// Runs histories from seed 0 on until one fails.
     fn run(&self, seeds: u64) -> Result<Ran, String> {
-        let folder = if self.profile == "dev" { "debug" } else { self.profile };
-        let mut child = Command::new(self.target.join(folder).join("examples/seeds"))
+        let mut child = Command::new(self.target.join("debug/examples/seeds"))
             .args(["0", &seeds.to_string()])
             .stdout(Stdio::piped())
             .stderr(Stdio::null())
@@ -197,7 +193,7 @@ mod tests {
         };
         let chosen: Vec<&Mutation> = MUTATIONS.iter().filter(chosen).collect();
         assert!(!chosen.is_empty(), "no mutation {asked:?}");
-        let scratch = Scratch::new(&root(), if asked.is_some() { "fast" } else { "dev" });
+        let scratch = Scratch::new(&root());
         scratch.fill(&root(), None).unwrap();
         scratch.build().unwrap();
         let sound = scratch.run(if asked.is_some() { SEEDS } else { 20 });

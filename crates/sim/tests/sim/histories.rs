@@ -15,7 +15,8 @@ fn half(part: u64) {
     match run_range(first, count, &mut |_| {}) {
         Ok(t) => println!(
             "proved: seeds {first} to {}: {} histories, {} frames, {} records ({} counted, {} duplicates), {} ends \
-             ({} power losses), {} frames not acknowledged at first ({} of them in the log), {} comparisons",
+             ({} power losses), {} frames not acknowledged at first ({} of them in the log), {} comparisons, \
+             {} bits flipped in copies ({} refused)",
             first + count - 1,
             t.histories,
             t.frames,
@@ -27,6 +28,8 @@ fn half(part: u64) {
             t.unacknowledged,
             t.unacknowledged_in_log,
             t.looks,
+            t.flips,
+            t.flips_refused,
         ),
         Err(failure) => panic!("{failure}"),
     }
