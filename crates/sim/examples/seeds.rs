@@ -29,7 +29,7 @@ fn main() -> ExitCode {
                     if seed >= end.load(Ordering::Relaxed) {
                         return;
                     }
-                    let Err(what) = run(&History::draw(seed), None) else { continue };
+                    let Err(what) = run(&History::draw(seed)) else { continue };
                     end.fetch_min(seed, Ordering::Relaxed);
                     if let Ok(mut failed) = failed.lock()
                         && failed.as_ref().is_none_or(|(least, _)| seed < *least)

@@ -11,7 +11,6 @@ pub mod oracle;
 pub mod picture;
 pub mod random;
 pub mod run;
-pub mod sabotage;
 pub mod sent;
 pub mod setup;
 pub mod shrink;

@@ -1,7 +1,7 @@
 //! Runs a history and compares: what was acknowledged is in the log, what is shown is what the oracle counts.
 //!
 //! After every end the process starts again over what the disk kept. Invariant: a run is a function of the history and
-//! the sabotage. Not here: how a history is drawn or made shorter.
+//! the store. Not here: how a history is drawn or made shorter.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
@@ -12,7 +12,6 @@ use adsum_store::{AggregateStore, EmbeddedStore};
 use crate::history::{Client, End, History, Step};
 use crate::oracle::{Oracle, passes, recount};
 use crate::random::Random;
-use crate::sabotage::{Sabotage, SabotagedStore};
 use crate::sent::{Entry, SentFrame};
 use crate::shrink::shrink;
 use crate::world::{Outcome, Process, Start, as_sent};
@@ -102,10 +101,10 @@ pub fn run_range(first_seed: u64, count: u64, progress: &mut dyn FnMut(u64)) -> 
     let mut totals = Totals::default();
     for seed in first_seed..first_seed + count {
         let history = History::draw(seed);
-        match run(&history, None) {
+        match run(&history) {
             Ok(one) => totals.add(&one),
             Err(_) => {
-                let (history, what) = shrink(&history, &|h| run(h, None).err());
+                let (history, what) = shrink(&history, &|h| run(h).err());
                 return Err(Box::new(Failure { what, history }));
             }
         }
@@ -114,17 +113,14 @@ pub fn run_range(first_seed: u64, count: u64, progress: &mut dyn FnMut(u64)) -> 
     Ok(totals)
 }
 
-/// The first of `count` seeds whose history finds a defect, and what it says; none if all pass.
-pub fn find(sabotage: Sabotage, count: u64) -> Option<(u64, String)> {
-    (0..count).find_map(|seed| run(&History::draw(seed), Some(sabotage)).err().map(|what| (seed, what)))
+/// Runs a history; an error says what was wrong.
+pub fn run(history: &History) -> Result<Totals, String> {
+    run_over(history, &|store| store)
 }
 
-/// Runs a history; an error says what was wrong.
-pub fn run(history: &History, sabotage: Option<Sabotage>) -> Result<Totals, String> {
-    let ran = catch_unwind(AssertUnwindSafe(|| match sabotage {
-        Some(s) if s.is_in_commit() => run_with(history, sabotage, &|inner| SabotagedStore::new(inner, s)),
-        _ => run_with(history, sabotage, &|inner| inner),
-    }));
+/// Runs a history over what `wrap` makes of a sound store: a test of the tests leaves something out there.
+pub fn run_over<S: AggregateStore>(history: &History, wrap: &dyn Fn(EmbeddedStore) -> S) -> Result<Totals, String> {
+    let ran = catch_unwind(AssertUnwindSafe(|| run_caught(history, wrap)));
     ran.unwrap_or_else(|panic| {
         let text = panic.downcast_ref::<String>().cloned();
         Err(format!(
@@ -134,17 +130,10 @@ pub fn run(history: &History, sabotage: Option<Sabotage>) -> Result<Totals, Stri
     })
 }
 
-fn run_with<S: AggregateStore>(
-    history: &History,
-    sabotage: Option<Sabotage>,
-    wrap: &dyn Fn(EmbeddedStore) -> S,
-) -> Result<Totals, String> {
+fn run_caught<S: AggregateStore>(history: &History, wrap: &dyn Fn(EmbeddedStore) -> S) -> Result<Totals, String> {
     let disk = FaultyDisk::new(history.seed);
-    disk.set_lying_sync(sabotage == Some(Sabotage::LyingSync));
-    disk.set_lying_sync_dir(sabotage == Some(Sabotage::LyingSyncDir));
     let mut runner = Runner {
         history,
-        sabotage,
         wrap,
         disk,
         process: None,
@@ -165,7 +154,6 @@ fn run_with<S: AggregateStore>(
 
 struct Runner<'a, S> {
     history: &'a History,
-    sabotage: Option<Sabotage>,
     wrap: &'a dyn Fn(EmbeddedStore) -> S,
     disk: FaultyDisk,
     process: Option<Process<S>>,
@@ -198,11 +186,8 @@ impl<S: AggregateStore> Runner<'_, S> {
     }
 
     fn start(&mut self, start: &Start) -> Result<(), String> {
-        let mut process = Process::start(&self.disk, &self.history.setup, &self.history.keeping, start, self.wrap)?;
-        if self.sabotage == Some(Sabotage::ForgetLimits) {
-            process.forget_limits();
-        }
-        self.process = Some(process);
+        let (setup, keeping) = (&self.history.setup, &self.history.keeping);
+        self.process = Some(Process::start(&self.disk, setup, keeping, start, self.wrap)?);
         Ok(())
     }
 
@@ -250,12 +235,9 @@ impl<S: AggregateStore> Runner<'_, S> {
         let mut refusals = 0;
         for _ in 0..ATTEMPTS_MAX {
             let mut frame = sent.clone();
-            if self.sabotage == Some(Sabotage::AcknowledgeFirst) {
-                self.acknowledge(frame.clone());
-            }
             match self.process()?.append(&mut frame) {
                 Outcome::Folded => {
-                    self.acknowledged(frame);
+                    self.acknowledge(frame);
                     self.published_grows()?;
                     return if self.history.looks_always { self.look() } else { Ok(()) };
                 }
@@ -272,7 +254,7 @@ impl<S: AggregateStore> Runner<'_, S> {
                     }
                 }
                 Outcome::Died { acknowledged: true, .. } => {
-                    self.acknowledged(frame);
+                    self.acknowledge(frame);
                     return self.died(None);
                 }
                 Outcome::Died { acknowledged: false, .. } => {
@@ -285,12 +267,6 @@ impl<S: AggregateStore> Runner<'_, S> {
             }
         }
         Err(format!("a frame was not taken in {ATTEMPTS_MAX} attempts"))
-    }
-
-    fn acknowledged(&mut self, frame: SentFrame) {
-        if self.sabotage != Some(Sabotage::AcknowledgeFirst) {
-            self.acknowledge(frame);
-        }
     }
 
     fn acknowledge(&mut self, frame: SentFrame) {
