@@ -1,24 +1,27 @@
-//! The oracle: a naive count of everything sent, by the words of the contract.
+//! The oracle: a naive count of everything sent, by the words of the counting contract.
 //!
 //! It takes what was sent in log order, and frame boundaries; it shares no decoder, hash, row or table with the shipped
-//! code, only the declared catalog. Invariant: it is short enough to be checked by reading. Not here: what one line
-//! says and whether it is valid (line).
+//! code, only the declared catalog. Invariant: this file is every rule by which numbers come about, short enough to be
+//! checked by reading. Not here: what one line says and whether it is valid (line), and the sums themselves (book).
 
+mod book;
 mod line;
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use adsum_model::catalog::{CatalogSpec, DIMENSIONS, EVENT_TYPES};
 
-use crate::picture::{Held, Picture, Sums};
+use crate::picture::Picture;
 use crate::sent::{Entry, ImportMark, SentFrame};
 use crate::setup::Setup;
+use book::Book;
 use line::{Event, read};
 
 pub use line::passes;
 
 /// Before anything was seen.
 const NEVER: i64 = i64::MIN;
+
 /// An event that was counted.
 struct Counted {
     content: String,
@@ -36,7 +39,7 @@ enum Outcome {
 pub fn recount(setup: &Setup, frames: &[SentFrame]) -> Picture {
     let mut oracle = Oracle::new(setup);
     frames.iter().for_each(|frame| oracle.frame(frame));
-    oracle.picture
+    oracle.book.picture
 }
 
 /// What the frames so far come to.
@@ -49,13 +52,11 @@ pub struct Oracle<'a> {
     /// By UTC day of receivedAt and dimension: the values that stand for themselves.
     values: BTreeMap<(i64, String), BTreeSet<String>>,
     counted: BTreeMap<String, Vec<Counted>>,
-    frame_ledger: BTreeMap<String, Sums>,
     /// The largest min(occurredAt, receivedAt) of the frame.
     seen: i64,
     /// Buckets that end up to here were closed before the frame.
     closed: i64,
-    revision: u64,
-    picture: Picture,
+    book: Book,
 }
 
 impl<'a> Oracle<'a> {
@@ -67,22 +68,15 @@ impl<'a> Oracle<'a> {
             folded: BTreeMap::new(),
             values: BTreeMap::new(),
             counted: BTreeMap::new(),
-            frame_ledger: BTreeMap::new(),
             seen: NEVER,
             closed: NEVER,
-            revision: 0,
-            picture: Picture {
-                rollups: setup.catalog.rollups.iter().map(|_| BTreeMap::new()).collect(),
-                watermark: NEVER,
-                line: NEVER,
-                ..Picture::default()
-            },
+            book: Book::new(setup.catalog.rollups.len(), NEVER),
         }
     }
 
     /// Everything counted so far.
     pub fn picture(&self) -> &Picture {
-        &self.picture
+        &self.book.picture
     }
 
     /// Every entry so far, by offset.
@@ -92,10 +86,9 @@ impl<'a> Oracle<'a> {
 
     /// Counts the next frame.
     pub fn frame(&mut self, frame: &SentFrame) {
-        self.revision += 1;
+        self.book.begin_frame();
         self.seen = NEVER;
-        self.closed = self.picture.watermark;
-        self.frame_ledger.clear();
+        self.closed = self.book.picture.watermark;
         for entry in &frame.entries {
             let offset = self.sent.len() as u64;
             self.sent.push(entry.clone());
@@ -108,93 +101,74 @@ impl<'a> Oracle<'a> {
                     }
                 }
                 Entry::Tick { at } => {
-                    let idle = at.saturating_sub(self.setup.times.idle);
-                    if !self.picture.in_doubt {
-                        self.picture.watermark = self.picture.watermark.max(idle);
-                    }
-                    self.ledger("", *at, "ticks", 1);
+                    self.tick(*at);
+                    self.book.ledger("", *at, "ticks", 1);
                 }
                 Entry::ClockDoubt { begun, at } => {
-                    self.picture.in_doubt = *begun;
-                    self.ledger("", *at, "ticks", 1);
+                    self.book.picture.in_doubt = *begun;
+                    self.book.ledger("", *at, "ticks", 1);
                 }
-                Entry::Metadata { source, at } => self.ledger(source, *at, "metadata", 1),
+                Entry::Metadata { source, at } => self.book.ledger(source, *at, "metadata", 1),
                 Entry::Replay { target } => self.replay(*target, frame),
-                Entry::Import { source, mark: ImportMark::Progress { .. }, .. } => {
-                    let frame_sums = self.frame_ledger.get(source).cloned().unwrap_or_default();
-                    let file = self.picture.imports.entry(source.clone()).or_default();
-                    for (metric, amount) in frame_sums.metrics {
-                        file.add(&metric, amount, 0);
-                    }
-                }
-                Entry::Import { source, mark: ImportMark::End, .. } => {
-                    self.picture.imports.remove(source);
-                }
+                Entry::Import { source, mark: ImportMark::Progress { .. }, .. } => self.book.import_progress(source),
+                Entry::Import { source, mark: ImportMark::End, .. } => self.book.import_end(source),
                 Entry::Import { mark: ImportMark::Begin, .. } => {}
             }
         }
-        if self.picture.in_doubt {
+        self.advance(frame.appended_at);
+    }
+
+    /// "An idle partition gets a tick a second, which moves its watermark to the tick less the idle limit"; in a clock
+    /// doubt it stands still.
+    fn tick(&mut self, at: i64) {
+        let picture = &mut self.book.picture;
+        if !picture.in_doubt {
+            picture.watermark = picture.watermark.max(at.saturating_sub(self.setup.times.idle));
+        }
+    }
+
+    /// "The largest min(occurredAt, receivedAt) seen, less the allowed disorder": what was stamped in a clock doubt that
+    /// has ended was not received after the append. "The line is min(watermark, receivedAt) - horizon, and never moves
+    /// back"; it judges the frames that follow. In a clock doubt both stand still.
+    fn advance(&mut self, appended_at: i64) {
+        let (times, picture) = (&self.setup.times, &mut self.book.picture);
+        if picture.in_doubt {
             return;
         }
-        // The line judges the frames that follow; neither moves back.
-        let times = &self.setup.times;
-        let seen = self.seen.min(frame.appended_at);
-        self.picture.watermark = self.picture.watermark.max(seen.saturating_sub(times.disorder));
-        let line = self.picture.watermark.min(frame.appended_at).saturating_sub(times.horizon);
-        self.picture.line = self.picture.line.max(line);
+        let seen = self.seen.min(appended_at);
+        picture.watermark = picture.watermark.max(seen.saturating_sub(times.disorder));
+        picture.line = picture.line.max(picture.watermark.min(appended_at).saturating_sub(times.horizon));
     }
 
-    fn ledger(&mut self, source: &str, received_at: i64, column: &str, amount: i64) {
-        let hour = received_at.div_euclid(3_600_000_000) * 3600;
-        let row = self.picture.ledger.entry((hour, source.to_owned())).or_default();
-        row.add(column, amount, self.revision);
-        self.frame_ledger.entry(source.to_owned()).or_default().add(column, amount, self.revision);
-    }
-
-    fn quarantine_column(reason: &str) -> &'static str {
-        match reason {
-            "future" => "future",
-            "too_old" => "tooOld",
-            "conflict" => "conflicts",
-            _ => "foreignCurrency",
-        }
-    }
-
-    fn move_quarantined(&mut self, event: &Event, reason: &str, amount: i64) {
-        self.ledger(&event.source, event.received_at, "quarantined", amount);
-        self.ledger(&event.source, event.received_at, Self::quarantine_column(reason), amount);
-    }
-
-    fn hold(&mut self, offset: u64, reason: &str, received_at: i64) {
-        self.picture.quarantine.insert(offset, Held { reason: reason.to_owned(), received_at });
-    }
-
+    /// `received = accepted + rejected`.
     fn reject(&mut self, offset: u64, source: &str, received_at: i64) {
-        self.ledger(source, received_at, "received", 1);
-        self.ledger(source, received_at, "rejected", 1);
-        self.hold(offset, "rejected", received_at);
+        self.book.ledger(source, received_at, "received", 1);
+        self.book.ledger(source, received_at, "rejected", 1);
+        self.book.hold(offset, "rejected", received_at);
     }
 
+    /// "Order of checks: future, age (by the line before the event's frame), currency, dedupe"; of an import neither
+    /// future nor age. `accepted = counted + duplicates + quarantined`. "Quarantined events move nothing."
     fn event(&mut self, offset: u64, mut event: Event) {
         self.fold_values(offset, &event);
         self.apply_folds(offset, &mut event);
-        self.ledger(&event.source, event.received_at, "received", 1);
-        self.ledger(&event.source, event.received_at, "accepted", 1);
+        self.book.ledger(&event.source, event.received_at, "received", 1);
+        self.book.ledger(&event.source, event.received_at, "accepted", 1);
         let live = !event.import;
         let outcome = if live && event.occurred_at > event.received_at + self.setup.times.future {
             Outcome::Quarantined("future")
-        } else if live && event.occurred_at < self.picture.line {
+        } else if live && event.occurred_at < self.book.picture.line {
             Outcome::Quarantined("too_old")
         } else {
             self.currency_and_dedupe(&event, live)
         };
         match outcome {
             Outcome::Quarantined(reason) => {
-                self.move_quarantined(&event, reason, 1);
-                self.hold(offset, reason, event.received_at);
+                self.book.quarantine(&event.source, event.received_at, reason, 1);
+                self.book.hold(offset, reason, event.received_at);
                 return;
             }
-            Outcome::Duplicate => self.ledger(&event.source, event.received_at, "duplicates", 1),
+            Outcome::Duplicate => self.book.ledger(&event.source, event.received_at, "duplicates", 1),
             Outcome::Counted => self.count(&event),
         }
         if live {
@@ -202,6 +176,9 @@ impl<'a> Oracle<'a> {
         }
     }
 
+    /// "A replay moves one event from quarantined to what it then is: it waives age and checks the future again, takes
+    /// the replay's place in log order and the event's hour in the ledger; a conflict stays one; a rejected line is
+    /// never replayed; what is not in quarantine is refused."
     fn replay(&mut self, target: u64, frame: &SentFrame) {
         let Some(Entry::Line { source, import, received_at, text }) = self.sent.get(target as usize).cloned() else {
             return;
@@ -210,9 +187,9 @@ impl<'a> Oracle<'a> {
         let metadata = &self.setup.metadata[frame.metadata];
         let Some(mut event) = read(self.setup, metadata, &source, import, received_at, &text) else { return };
         self.apply_folds(target, &mut event);
-        self.ledger(&source, received_at, "replays", 1);
-        let Some(held) = self.picture.quarantine.get(&target).filter(|h| h.reason != "rejected").cloned() else {
-            self.ledger(&source, received_at, "replaysRefused", 1);
+        self.book.ledger(&source, received_at, "replays", 1);
+        let Some(held) = self.book.picture.quarantine.get(&target).filter(|h| h.reason != "rejected").cloned() else {
+            self.book.ledger(&source, received_at, "replaysRefused", 1);
             return;
         };
         let outcome = if held.reason == "conflict" {
@@ -222,26 +199,28 @@ impl<'a> Oracle<'a> {
         } else {
             self.currency_and_dedupe(&event, false)
         };
-        self.move_quarantined(&event, &held.reason, -1);
+        self.book.quarantine(&event.source, received_at, &held.reason, -1);
         match outcome {
             Outcome::Quarantined(reason) => {
-                self.move_quarantined(&event, reason, 1);
-                self.hold(target, reason, received_at);
+                self.book.quarantine(&event.source, event.received_at, reason, 1);
+                self.book.hold(target, reason, received_at);
                 return;
             }
-            Outcome::Duplicate => self.ledger(&source, received_at, "duplicates", 1),
+            Outcome::Duplicate => self.book.ledger(&source, received_at, "duplicates", 1),
             Outcome::Counted => self.count(&event),
         }
-        self.picture.quarantine.remove(&target);
+        self.book.picture.quarantine.remove(&target);
     }
 
-    /// `keys_end`: whether keys of live events below the line have ended for this event.
+    /// "Same key and same content as a counted event: duplicate; other content: conflict." "A key ends when its event
+    /// lies below the acceptance line that judges the newcomer; keys of imports do not expire"; replays and imports,
+    /// for whom no key ends (`keys_end`), look in all raw events.
     fn currency_and_dedupe(&self, event: &Event, keys_end: bool) -> Outcome {
         if event.foreign {
             return Outcome::Quarantined("foreign_currency");
         }
         let Some(key) = &event.key else { return Outcome::Counted };
-        let stands = |c: &&Counted| !keys_end || c.import || c.occurred_at >= self.picture.line;
+        let stands = |c: &&Counted| !keys_end || c.import || c.occurred_at >= self.book.picture.line;
         let firsts: Vec<&Counted> = self.counted.get(key).into_iter().flatten().filter(stands).collect();
         if firsts.is_empty() {
             Outcome::Counted
@@ -252,10 +231,12 @@ impl<'a> Oracle<'a> {
         }
     }
 
+    /// "Spend: the sum of priceMicros of the campaign's billable type; a missing price is 0 and counted as unpriced.
+    /// Paused or outside start and end: counted, billed, flagged."
     fn count(&mut self, event: &Event) {
-        self.ledger(&event.source, event.received_at, "counted", 1);
+        self.book.ledger(&event.source, event.received_at, "counted", 1);
         // Off per source: the ledger then says so.
-        self.ledger(&event.source, event.received_at, "withoutDedupe", i64::from(event.key.is_none()));
+        self.book.ledger(&event.source, event.received_at, "withoutDedupe", i64::from(event.key.is_none()));
         if let Some(key) = &event.key {
             self.counted.entry(key.clone()).or_default().push(Counted {
                 content: event.content.clone(),
@@ -270,16 +251,16 @@ impl<'a> Oracle<'a> {
         let late = !event.import && end <= self.closed;
         let billed_by = EVENT_TYPES.iter().find(|t| t.name == event.event_type).and_then(|t| t.billed_by);
         let plural = plural(&self.setup.catalog, &event.event_type);
-        for (rollup, names) in self.picture.rollups.iter_mut().zip(&self.setup.catalog.rollups) {
+        for (rollup, names) in self.book.picture.rollups.iter_mut().zip(&self.setup.catalog.rollups) {
             let values = names.iter().map(|n| event.dimensions.get(n).cloned().flatten()).collect();
             let cell = rollup.entry((bucket, values, event.currency.clone())).or_default();
-            cell.add(&plural, 1, self.revision);
-            cell.add("valueMicros", event.value, self.revision);
-            cell.add("outOfFlight", i64::from(!event.in_flight), self.revision);
-            cell.add("lateEvents", i64::from(late), self.revision);
+            cell.add(&plural, 1, self.book.revision);
+            cell.add("valueMicros", event.value, self.book.revision);
+            cell.add("outOfFlight", i64::from(!event.in_flight), self.book.revision);
+            cell.add("lateEvents", i64::from(late), self.book.revision);
             if billed_by == Some(event.billable) {
-                cell.add("spendMicros", event.price.unwrap_or(0), self.revision);
-                cell.add("unpriced", i64::from(event.price.is_none()), self.revision);
+                cell.add("spendMicros", event.price.unwrap_or(0), self.book.revision);
+                cell.add("unpriced", i64::from(event.price.is_none()), self.book.revision);
             }
         }
     }
