@@ -3,6 +3,7 @@
 //! After every end the process starts again over what the disk kept. Invariant: a run is a function of the history and
 //! the store. Not here: how a history is drawn or made shorter.
 
+use std::hash::{Hash, Hasher};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use adsum_disk::FaultyDisk;
@@ -10,7 +11,7 @@ use adsum_pipeline::CheckpointRules;
 use adsum_store::{AggregateStore, EmbeddedStore};
 
 use crate::history::{Client, End, History, Step};
-use crate::oracle::{Oracle, passes, recount};
+use crate::oracle::{Oracle, recount};
 use crate::random::Random;
 use crate::sent::{Entry, SentFrame};
 use crate::shrink::shrink;
@@ -88,11 +89,21 @@ fn mix(hash: u64, value: u64) -> u64 {
     (hash ^ value).wrapping_mul(0x9E37_79B9_7F4A_7C15).rotate_left(29)
 }
 
-fn mix_text(mut hash: u64, text: &str) -> u64 {
-    for byte in text.bytes() {
-        hash = mix(hash, u64::from(byte));
+/// Mixes whatever is hashed into the trace, the same on every machine of a kind.
+struct Trace(u64);
+
+impl Hasher for Trace {
+    fn write(&mut self, bytes: &[u8]) {
+        for part in bytes.chunks(8) {
+            let mut word = [0; 8];
+            word[..part.len()].copy_from_slice(part);
+            self.0 = mix(self.0, u64::from_le_bytes(word));
+        }
     }
-    hash
+
+    fn finish(&self) -> u64 {
+        self.0
+    }
 }
 
 /// Runs the histories of `count` seeds; `progress` hears after each how many were run. The first that fails is made
@@ -271,10 +282,13 @@ impl<S: AggregateStore> Runner<'_, S> {
 
     fn acknowledge(&mut self, frame: SentFrame) {
         self.totals.records += frame.entries.len() as u64;
+        let base = self.oracle.sent().len() as u64;
         self.oracle.frame(&frame);
-        let setup = &self.history.setup;
-        let is_event = |entry: &Entry| passes(setup, &setup.metadata[frame.metadata], entry);
-        self.frames.push(frame.entries.iter().map(|e| as_sent(e, self.oracle.sent(), &is_event)).collect());
+        let held = &self.oracle.picture().quarantine;
+        let is_event = |offset: &u64| held.get(offset).is_none_or(|held| held.reason != "rejected");
+        let records = (base..).zip(&frame.entries);
+        let of = |(offset, entry)| as_sent(entry, self.oracle.sent(), is_event(&offset));
+        self.frames.push(records.map(of).collect());
         self.sent.push(frame);
     }
 
@@ -399,11 +413,14 @@ impl<S: AggregateStore> Runner<'_, S> {
             return Err(format!("after frame {}:\n  {}", self.frames.len(), differences.join("\n  ")));
         }
         self.published_grows()?;
-        for line in got.lines() {
-            self.totals.trace = mix_text(self.totals.trace, &line);
-        }
-        self.totals.trace = mix(self.totals.trace, self.disk.operations());
+        self.trace(&(got, self.disk.operations()));
         Ok(())
+    }
+
+    fn trace(&mut self, observed: &impl Hash) {
+        let mut trace = Trace(self.totals.trace);
+        observed.hash(&mut trace);
+        self.totals.trace = trace.0;
     }
 
     /// Copies of the disk, each with one bit flipped: a process that starts from one refuses, shows nothing, or shows
@@ -413,7 +430,9 @@ impl<S: AggregateStore> Runner<'_, S> {
         for _ in 0..FLIPS {
             let copy = FaultyDisk::new(random.number());
             let paths = self.disk.paths();
-            let chosen = random.below(paths.len().max(1) as u64) as usize;
+            // The manifest is one file of many and decides over all.
+            let manifest = paths.iter().position(|path| path.ends_with("manifest")).filter(|_| random.percent(25));
+            let chosen = manifest.unwrap_or(random.below(paths.len().max(1) as u64) as usize);
             let mut flipped = String::new();
             for (i, path) in paths.iter().enumerate() {
                 let mut bytes = self.disk.bytes(path).unwrap_or_default();
@@ -474,7 +493,7 @@ impl<S: AggregateStore> Runner<'_, S> {
         if own != anew {
             return Err(format!("state hash {own}, of a fresh fold under {other:?} {anew}"));
         }
-        self.totals.trace = mix_text(self.totals.trace, &own.to_string());
+        self.trace(&own.to_string());
         self.end(End::Asked)?;
         let last = self.process()?.state_hash()?;
         if last != own {

@@ -495,11 +495,11 @@ fn line_text(kind: &str, source: &str, import: bool, received_at: i64, text: &st
     format!("{kind} {source} {} {received_at} {text}", if import { "import" } else { "live" })
 }
 
-/// The same line of text for what was sent. `sent` is everything sent before, by offset; `is_event` says which lines
-/// pass validation, by the oracle.
-pub fn as_sent(entry: &Entry, sent: &[Entry], is_event: &dyn Fn(&Entry) -> bool) -> String {
+/// The same line of text for what was sent. `sent` is everything sent before, by offset; `is_event` says whether a line
+/// passes validation, by the oracle.
+pub fn as_sent(entry: &Entry, sent: &[Entry], is_event: bool) -> String {
     match entry {
-        Entry::Line { source, import, received_at, text } if is_event(entry) => {
+        Entry::Line { source, import, received_at, text } if is_event => {
             line_text("event", source, *import, *received_at, &kept(text))
         }
         Entry::Line { source, import, received_at, text } => line_text("reject", source, *import, *received_at, text),

@@ -240,11 +240,27 @@ pub const MUTATIONS: &[Mutation] = &[
         }],
     },
     Mutation {
+        name: "line up to which a merge drops ended keys (20 s too high)",
+        edits: &[Edit {
+            file: STORE,
+            text: "dedupe_line: checkpoint.dedupe_line.max(state.committed.dedupe_line),",
+            instead: "dedupe_line: EventTime::from_micros(checkpoint.dedupe_line.micros().saturating_add(20_000_000)),",
+        }],
+    },
+    Mutation {
         name: "min with receivedAt in the watermark",
         edits: &[Edit {
             file: CLOCK,
             text: "EventTime::from_micros(occurred_at.micros().min(received_at.micros()));",
             instead: "occurred_at;\n        let _ = received_at;",
+        }],
+    },
+    Mutation {
+        name: "min with the append in the watermark",
+        edits: &[Edit {
+            file: CLOCK,
+            text: "let latest = latest.min(EventTime::from_micros(appended_at.micros()));",
+            instead: "",
         }],
     },
     Mutation {

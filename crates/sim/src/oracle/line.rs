@@ -12,7 +12,6 @@ use adsum_model::catalog::{
 use adsum_model::time::parse_rfc3339;
 use serde_json::{Map, Value};
 
-use crate::sent::Entry;
 use crate::setup::{Metadata, Setup};
 
 /// What belongs to no content.
@@ -241,14 +240,4 @@ fn dimensions(
         all.insert(d.name.clone(), value);
     }
     Some(all)
-}
-
-/// Whether a line passes validation.
-pub fn passes(setup: &Setup, metadata: &Metadata, entry: &Entry) -> bool {
-    match entry {
-        Entry::Line { source, import, received_at, text } => {
-            read(setup, metadata, source, *import, *received_at, text).is_some()
-        }
-        _ => false,
-    }
 }

@@ -17,8 +17,6 @@ use crate::setup::Setup;
 use book::Book;
 use line::{Event, read};
 
-pub use line::passes;
-
 /// Before anything was seen.
 const NEVER: i64 = i64::MIN;
 
