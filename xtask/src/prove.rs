@@ -49,7 +49,7 @@ const PROOFS: &[Proof] = &[
     },
     Proof {
         name: "mutations",
-        what: "each promise removed from the shipped code in turn: the simulator misses it within 200 seeds",
+        what: "each promise removed from the shipped code in turn: the simulator notices within 200 seeds",
         variable: "ADSUM_MUTATIONS",
         figure: "all",
         test: &["--package", "xtask", "--", "--nocapture", "mutations::"],

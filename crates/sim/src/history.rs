@@ -387,8 +387,8 @@ impl<'a> Drawer<'a> {
                 let state = self.random.below(self.setup.metadata.len() as u64) as usize;
                 Step::Metadata { at: self.now, state }
             }
-            92..=93 => self.doubt(),
-            94..=96 => Step::Restart(*self.random.pick(&[End::Asked, End::Killed, End::Power])),
+            92..=94 => self.doubt(),
+            95..=96 => Step::Restart(*self.random.pick(&[End::Asked, End::Killed, End::Power])),
             97 => Step::Look,
             _ => Step::Damage { place: self.random.number() },
         }
@@ -431,9 +431,12 @@ impl<'a> Drawer<'a> {
         Step::Send { at: self.now, client, entries }
     }
 
-    /// The clock comes into doubt or out of it, with ticks on either side.
+    /// The clock comes into doubt or out of it, with ticks on either side; often it has jumped.
     fn doubt(&mut self) -> Step {
         let (at, begun) = (self.now, self.random.percent(50));
+        if self.random.percent(60) {
+            self.jump();
+        }
         let entries = vec![Entry::Tick { at: at - SECOND }, Entry::ClockDoubt { begun, at }, Entry::Tick { at }];
         Step::send(at, entries)
     }

@@ -1,4 +1,5 @@
-//! The tests of the tests: promises removed from the shipped code, which the simulator must miss within 200 seeds.
+//! The tests of the tests: promises removed from the shipped code, each of which the simulator must notice within 200
+//! seeds.
 //!
 //! The sources are copied to a folder of their own under `target`, one mutation is made there, `crates/sim`'s example
 //! `seeds` is built from it and run until a history fails. `ADSUM_MUTATIONS` says which: `all`, a part of a name, or,
@@ -205,7 +206,7 @@ mod tests {
                 Err(why) => missed.push(format!("{}: {why}", mutation.name)),
             }
         }
-        println!("proved: {} removed in turn and missed by the simulator: {}", caught.len(), caught.join(", "));
+        println!("proved: {} removed in turn, each noticed by the simulator: {}", caught.len(), caught.join(", "));
         assert!(missed.is_empty(), "not caught:\n{}", missed.join("\n"));
     }
 }
