@@ -431,8 +431,11 @@ impl<'a> Drawer<'a> {
         Step::Send { at: self.now, client, entries }
     }
 
-    /// The clock comes into doubt or out of it, with ticks on either side; often it has jumped.
+    /// The clock comes into doubt or out of it, with ticks on either side, after a while without events; often it has
+    /// jumped.
     fn doubt(&mut self) -> Step {
+        self.now += self.random.between(0, 120 * SECOND);
+        self.now -= self.now % self.grain;
         let (at, begun) = (self.now, self.random.percent(50));
         if self.random.percent(60) {
             self.jump();
