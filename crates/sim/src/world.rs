@@ -440,9 +440,10 @@ fn picture<S: AggregateStore>(pipeline: &Pipeline<S>) -> Result<Picture, String>
     let mut after = None;
     loop {
         let entries = store.quarantine_list(after, 7).map_err(|e| e.to_string())?;
-        let Some(last) = entries.last() else { break };
-        after = Some(last.offset);
         picture.quarantine.extend(entries.iter().map(held));
+        // A list that goes back, of a damaged store, would never end; what it has said so far is wrong enough.
+        let Some(last) = entries.last().filter(|last| after.is_none_or(|after| after < last.offset)) else { break };
+        after = Some(last.offset);
     }
     picture.quarantine.extend(pending.quarantined.iter().map(held));
     for offset in &pending.released {
