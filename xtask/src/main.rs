@@ -11,6 +11,8 @@
 
 mod demo;
 mod gate;
+#[cfg(test)]
+mod mutations;
 mod picture;
 mod prove;
 mod sbom;

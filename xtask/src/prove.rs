@@ -34,10 +34,25 @@ const PROOFS: &[Proof] = &[
     },
     Proof {
         name: "histories",
-        what: "simulated histories: lost unsynced writes, torn blocks, kills, full disks, clock jumps, 1 to 16 workers",
+        what: "simulated histories: lost unsynced writes, torn blocks, flipped bits, kills, full disks, late and repeated \
+               requests, clients that vanish, clock jumps, 1 to 16 workers",
         variable: "ADSUM_HISTORIES",
         figure: "50000",
         test: &["--package", "adsum-sim", "--test", "sim", "--", "--nocapture", "histories"],
+    },
+    Proof {
+        name: "clocks",
+        what: "a wall clock that jumps by minutes, hours and years: nothing is complete early",
+        variable: "ADSUM_CLOCK_HISTORIES",
+        figure: "5000",
+        test: &["--package", "adsum", "--bin", "adsum", "--", "--nocapture", "clock::histories"],
+    },
+    Proof {
+        name: "mutations",
+        what: "each promise removed from the shipped code in turn: the simulator notices within 200 seeds",
+        variable: "ADSUM_MUTATIONS",
+        figure: "all",
+        test: &["--package", "xtask", "--", "--nocapture", "mutations::"],
     },
     Proof {
         name: "damage",

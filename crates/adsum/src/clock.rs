@@ -107,6 +107,9 @@ struct Doubt {
     offset: i64,
     /// The last stamp, and the monotonic clock then.
     last: (i64, i64),
+    /// A stamp by the wall and the monotonic clock then, when both were last known to agree: they part from here, in one
+    /// jump or in many.
+    agreed: (i64, i64),
     in_doubt: bool,
     /// Of the last events: how far the sender's time was from the stamp.
     senders: Vec<i64>,
@@ -121,6 +124,7 @@ impl Doubt {
         Self {
             offset: 0,
             last: (wall, mono),
+            agreed: (wall, mono),
             in_doubt: in_doubt || far,
             senders: Vec::new(),
             change: begins.then_some(DoubtChange::Begun),
@@ -131,7 +135,7 @@ impl Doubt {
     fn now(&mut self, wall: i64, mono: i64) -> i64 {
         let going_on = self.last.0 + (mono - self.last.1);
         let by_wall = wall + self.offset;
-        let parted = (by_wall - going_on).abs() > DRIFT_MICROS_MAX;
+        let parted = (by_wall - (self.agreed.0 + (mono - self.agreed.1))).abs() > DRIFT_MICROS_MAX;
         if parted && !self.in_doubt {
             self.in_doubt = true;
             self.senders.clear();
@@ -169,6 +173,7 @@ impl Doubt {
         };
         self.senders.clear();
         if ended {
+            self.agreed = (wall + self.offset, mono);
             self.in_doubt = false;
             self.change = Some(DoubtChange::Ended);
         }
@@ -177,7 +182,7 @@ impl Doubt {
     /// The wall is right: says whether there was a doubt.
     fn confirm(&mut self, wall: i64, mono: i64) -> bool {
         let was = self.in_doubt || self.offset != 0;
-        (self.offset, self.last, self.in_doubt) = (0, (wall, mono), false);
+        (self.offset, self.last, self.agreed, self.in_doubt) = (0, (wall, mono), (wall, mono), false);
         if was {
             self.change = Some(DoubtChange::Confirmed);
         }
@@ -221,16 +226,23 @@ impl IntakeClock {
         self.doubt().confirm(now().micros(), self.mono())
     }
 
-    /// What the log has to be told.
-    pub(crate) fn change(&self) -> Option<DoubtChange> {
-        self.doubt().change.take()
+    /// The stamp for a frame and what the log has to be told before its records: as of one moment, so that a frame that
+    /// ends a doubt is not stamped by the clock that was wrong.
+    pub(crate) fn frame(&self) -> (ReceivedAt, Option<DoubtChange>) {
+        let (wall, mono) = (now().micros(), self.mono());
+        let mut doubt = self.doubt();
+        let at = ReceivedAt::from_micros(doubt.now(wall, mono));
+        (at, doubt.change.take())
     }
 
-    /// The log was not told after all.
+    /// The log was not told after all; what changed in the meantime is the later word.
     pub(crate) fn put_back(&self, change: DoubtChange) {
-        self.doubt().change = Some(change);
+        self.doubt().change.get_or_insert(change);
     }
 }
+
+#[cfg(test)]
+mod histories;
 
 #[cfg(test)]
 mod tests {
@@ -249,6 +261,18 @@ mod tests {
             assert_eq!(clock.now(100 * DAY + MINUTE, MINUTE), 100 * DAY + MINUTE);
             assert_eq!(clock.now(100 * DAY + 2 * MINUTE + jump, 2 * MINUTE), 100 * DAY + 2 * MINUTE + off, "{jump}");
             assert_eq!((clock.in_doubt, clock.change.is_some()), (in_doubt, in_doubt), "{jump}");
+        }
+    }
+
+    #[test]
+    fn many_small_jumps_are_one_large_one() {
+        // two jumps of so much, with minutes between them
+        for (jump, in_doubt) in [(2 * MINUTE, false), (4 * MINUTE, true), (-4 * MINUTE, true)] {
+            let mut clock = Doubt::start(100 * DAY, 0, None, false);
+            assert_eq!(clock.now(100 * DAY + MINUTE + jump, MINUTE), 100 * DAY + MINUTE + jump);
+            let next = clock.now(100 * DAY + 9 * MINUTE + 2 * jump, 9 * MINUTE);
+            let off = if in_doubt { jump } else { 2 * jump };
+            assert_eq!((next, clock.in_doubt), (100 * DAY + 9 * MINUTE + off, in_doubt), "{jump}");
         }
     }
 

@@ -45,7 +45,7 @@ pub struct Seen {
 impl Seen {
     /// Takes in an event that was not quarantined and is no replay.
     #[inline]
-    pub(crate) fn event(&mut self, import: bool, source: Symbol, occurred_at: EventTime, received_at: ReceivedAt) {
+    pub fn event(&mut self, import: bool, source: Symbol, occurred_at: EventTime, received_at: ReceivedAt) {
         let at = EventTime::from_micros(occurred_at.micros().min(received_at.micros()));
         if !import {
             self.live = self.live.max(Some(at));
@@ -155,10 +155,12 @@ impl Clocks {
         self.watermark = self.watermark.max(idle);
     }
 
-    /// Moves the clocks by what a frame's events told, and the line behind the watermark.
+    /// Moves the clocks by what a frame's events told, and the line behind the watermark. No event is received after
+    /// its frame was appended: what says so was stamped in a clock doubt that has ended since.
     pub fn advance(&mut self, seen: &Seen, appended_at: ReceivedAt, name: impl Fn(Symbol) -> String) {
         let behind = |at: EventTime| EventTime::from_micros(at.micros().saturating_sub(self.rules.disorder_micros));
         if let Some(latest) = seen.live.filter(|_| !self.in_doubt) {
+            let latest = latest.min(EventTime::from_micros(appended_at.micros()));
             self.watermark = self.watermark.max(behind(latest));
         }
         for (source, latest) in &seen.imports {
@@ -184,11 +186,11 @@ mod tests {
         let seconds = |s: i64| s * MICROS_PER_SECOND;
         let rules = Rules { horizon_micros: seconds(100), disorder_micros: seconds(10), ..Rules::default() };
         let mut clocks = Clocks::restore(rules, &[], false);
-        let mut step = |occurred: i64, received: i64, import: bool| {
+        let mut frame = |occurred: i64, received: i64, appended: i64, import: bool| {
             let mut seen = Seen::default();
-            let (at, now) = (EventTime::from_micros(seconds(occurred)), ReceivedAt::from_micros(seconds(received)));
-            seen.event(import, Symbol::OTHER, at, now);
-            clocks.advance(&seen, now, |_| "i".to_owned());
+            let at = |s| ReceivedAt::from_micros(seconds(s));
+            seen.event(import, Symbol::OTHER, EventTime::from_micros(seconds(occurred)), at(received));
+            clocks.advance(&seen, at(appended), |_| "i".to_owned());
             (clocks.watermark().seconds(), clocks.line().seconds())
         };
         // occurred, received, import -> watermark, line
@@ -201,8 +203,10 @@ mod tests {
             (1000, 500, false, (1000, 900)),
             (9000, 1011, true, (1000, 900)),
         ] {
-            assert_eq!(step(at, now, import), want, "{at} {now} {import}");
+            assert_eq!(frame(at, now, now, import), want, "{at} {now} {import}");
         }
+        // Stamped by a clock that was wrong, and known to be when the frame was appended.
+        assert_eq!(frame(5000, 5000, 1012, false), (1002, 902));
         clocks.tick(ReceivedAt::from_micros(seconds(2000)));
         assert_eq!(clocks.watermark().seconds(), 1880);
         assert_eq!(Clocks::restore(rules, &clocks.states(), false), clocks);
@@ -213,7 +217,7 @@ mod tests {
             ReceivedAt::from_micros(seconds(9000)),
             |_| "i".to_owned(),
         );
-        assert_eq!((clocks.watermark().seconds(), clocks.line().seconds()), (1880, 900), "in doubt both stand still");
+        assert_eq!((clocks.watermark().seconds(), clocks.line().seconds()), (1880, 902), "in doubt both stand still");
     }
 
     proptest! {

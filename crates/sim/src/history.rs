@@ -22,6 +22,8 @@ pub enum Step {
     Send {
         /// When it is appended.
         at: i64,
+        /// What they do without an answer.
+        client: Client,
         /// What is sent.
         entries: Vec<Entry>,
     },
@@ -52,6 +54,30 @@ pub enum Step {
     Restart(End),
     /// What the process shows is compared with the oracle.
     Look,
+    /// A bit of a copy of the disk flips, a few times from this place on: what starts from it refuses or is right.
+    Damage {
+        /// Which file, and where in it.
+        place: u64,
+    },
+}
+
+/// What the senders of a frame do without an answer.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Client {
+    /// They send it again until it is acknowledged.
+    #[default]
+    Waits,
+    /// The acknowledgement does not reach them either, and they send all of it once more.
+    Again,
+    /// They have vanished.
+    Gone,
+}
+
+impl Step {
+    /// A frame whose senders wait for the answer.
+    pub fn send(at: i64, entries: Vec<Entry>) -> Self {
+        Self::Send { at, client: Client::Waits, entries }
+    }
 }
 
 /// How a process ends.
@@ -85,6 +111,9 @@ pub struct History {
     pub setup: Setup,
     /// How log and store are kept.
     pub keeping: Keeping,
+    /// Whether the process is compared with the oracle after every frame, and not only at looks and ends. Reports read
+    /// the disk, so that some faults strike others where they are asked for.
+    pub looks_always: bool,
     /// How the process starts at first.
     pub first: Start,
     /// How it comes back, in turn.
@@ -119,8 +148,9 @@ impl History {
         };
         let first = draw_start(&mut random);
         let returns = (0..8).map(|_| draw_return(&mut random)).collect();
+        let looks_always = random.percent(50);
         let steps = Drawer::new(&mut random, &setup).steps();
-        Self { seed, setup, keeping, first, returns, steps }
+        Self { seed, setup, keeping, looks_always, first, returns, steps }
     }
 }
 
@@ -270,6 +300,8 @@ fn draw_dedupe(random: &mut Random) -> Vec<DedupeSpec> {
         .clone()
 }
 
+/// By how many seconds clocks jump: minutes, an hour, days, a year.
+const CLOCK_JUMPS: [i64; 6] = [60, 600, 3_600, 90_000, 500_000, 31_536_000];
 /// About when histories play: 2026-01-31T23:55:00Z, so that a day and an hour end in them. Seconds since 1970.
 const BEGIN: i64 = 1_769_903_700;
 
@@ -281,6 +313,8 @@ struct Drawer<'a> {
     grain: i64,
     /// Events sent so far.
     events: Vec<(String, Map<String, Value>)>,
+    /// Requests that the network has not brought yet: source and lines.
+    on_the_way: Vec<(String, Vec<String>)>,
     /// How many event ids there are: few, and keys are used again.
     ids: u64,
     import: Option<(String, String)>,
@@ -293,7 +327,18 @@ impl<'a> Drawer<'a> {
         let now = BEGIN * SECOND + random.between(0, 600 * SECOND);
         let ids = *random.pick(&[40, 300, 5_000]);
         let grain = *random.pick(&[1, SECOND, 5 * SECOND]);
-        Self { random, setup, now, grain, events: Vec::new(), ids, import: None, import_line: 0, runs: 0 }
+        Self {
+            random,
+            setup,
+            now,
+            grain,
+            events: Vec::new(),
+            on_the_way: Vec::new(),
+            ids,
+            import: None,
+            import_line: 0,
+            runs: 0,
+        }
     }
 
     fn steps(&mut self) -> Vec<Step> {
@@ -318,14 +363,18 @@ impl<'a> Drawer<'a> {
 
     /// The wall clock jumps, or nothing happens for a while.
     fn jump(&mut self) {
-        let span = *self.random.pick(&[60, 600, 4_000, 90_000, 500_000]) * SECOND;
-        self.now += self.random.between(-span, span);
+        let span = *self.random.pick(&CLOCK_JUMPS) * SECOND;
+        self.now += match self.random.below(4) {
+            0 => span,
+            1 => -span,
+            _ => self.random.between(-span, span),
+        };
     }
 
     fn step(&mut self) -> Step {
         match self.random.below(100) {
             0..=63 => self.live(),
-            64..=71 => Step::Send { at: self.now, entries: vec![Entry::Tick { at: self.now }] },
+            64..=71 => Step::send(self.now, vec![Entry::Tick { at: self.now }]),
             72..=79 => self.import(),
             80..=87 => {
                 let draw =
@@ -338,21 +387,39 @@ impl<'a> Drawer<'a> {
                 let state = self.random.below(self.setup.metadata.len() as u64) as usize;
                 Step::Metadata { at: self.now, state }
             }
-            92..=93 => self.doubt(),
-            94..=96 => Step::Restart(*self.random.pick(&[End::Asked, End::Killed, End::Power])),
-            _ => Step::Look,
+            92..=94 => self.doubt(),
+            95..=96 => Step::Restart(*self.random.pick(&[End::Asked, End::Killed, End::Power])),
+            97 => Step::Look,
+            _ => Step::Damage { place: self.random.number() },
         }
     }
 
+    /// Requests as the network brings them: now, later, or now and later.
     fn live(&mut self) -> Step {
-        let mut entries = Vec::new();
+        let mut requests = Vec::new();
+        if !self.on_the_way.is_empty() && self.random.percent(30) {
+            let at = self.random.below(self.on_the_way.len() as u64) as usize;
+            requests.push(self.on_the_way.swap_remove(at));
+        }
         for _ in 0..self.random.between(1, 3) {
             let source = (*self.random.pick(&["web", "server", "app"])).to_owned();
-            let received_at = self.now - self.random.between(0, 2 * SECOND);
-            for _ in 0..self.random.between(1, 6) {
-                let text = self.line(&source);
-                entries.push(Entry::Line { source: source.clone(), import: false, received_at, text });
+            let lines: Vec<String> = (0..self.random.between(1, 6)).map(|_| self.line(&source)).collect();
+            match self.random.below(100) {
+                0..=5 => self.on_the_way.push((source, lines)),
+                6..=11 => {
+                    self.on_the_way.push((source.clone(), lines.clone()));
+                    requests.push((source, lines));
+                }
+                _ => requests.push((source, lines)),
             }
+        }
+        let mut entries = Vec::new();
+        for (source, lines) in requests {
+            // Hardly ever it was stamped in a clock doubt, by a clock that was ahead, which has ended since.
+            let ahead = if self.random.percent(2) { *self.random.pick(&CLOCK_JUMPS) * SECOND } else { 0 };
+            let received_at = self.now - self.random.between(0, 2 * SECOND) + ahead;
+            let line = |text| Entry::Line { source: source.clone(), import: false, received_at, text };
+            entries.extend(lines.into_iter().map(line));
         }
         if self.random.percent(10) {
             entries.push(Entry::Tick { at: self.now });
@@ -360,14 +427,21 @@ impl<'a> Drawer<'a> {
         if self.random.percent(4) {
             entries.push(Entry::ClockDoubt { begun: self.random.percent(40), at: self.now });
         }
-        Step::Send { at: self.now, entries }
+        let client = *self.random.pick(&[Client::Waits, Client::Waits, Client::Waits, Client::Again, Client::Gone]);
+        Step::Send { at: self.now, client, entries }
     }
 
-    /// The clock comes into doubt or out of it, with ticks on either side.
+    /// The clock comes into doubt or out of it, with ticks on either side, after a while without events; often it has
+    /// jumped.
     fn doubt(&mut self) -> Step {
+        self.now += self.random.between(0, 120 * SECOND);
+        self.now -= self.now % self.grain;
         let (at, begun) = (self.now, self.random.percent(50));
+        if self.random.percent(60) {
+            self.jump();
+        }
         let entries = vec![Entry::Tick { at: at - SECOND }, Entry::ClockDoubt { begun, at }, Entry::Tick { at }];
-        Step::Send { at, entries }
+        Step::send(at, entries)
     }
 
     fn import(&mut self) -> Step {
@@ -377,11 +451,11 @@ impl<'a> Drawer<'a> {
             let source = (*self.random.pick(&["history", "history", "web"])).to_owned();
             let run = format!("im_{}", self.runs);
             self.import = Some((source.clone(), run.clone()));
-            return Step::Send { at, entries: vec![Entry::Import { source, run, mark: ImportMark::Begin, at }] };
+            return Step::send(at, vec![Entry::Import { source, run, mark: ImportMark::Begin, at }]);
         };
         if self.random.percent(20) {
             self.import = None;
-            return Step::Send { at, entries: vec![Entry::Import { source, run, mark: ImportMark::End, at }] };
+            return Step::send(at, vec![Entry::Import { source, run, mark: ImportMark::End, at }]);
         }
         let mut entries = Vec::new();
         for _ in 0..self.random.between(1, 8) {
@@ -391,7 +465,7 @@ impl<'a> Drawer<'a> {
         }
         let mark = ImportMark::Progress { line: self.import_line };
         entries.push(Entry::Import { source, run, mark, at });
-        Step::Send { at, entries }
+        Step::send(at, entries)
     }
 
     /// A line of a sender: new, sent before, in conflict with one sent before, or malformed.

@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 pub type CellKey = (i64, Vec<Option<String>>, String);
 
 /// Sums by metric, without zeros, and the revision of the last change.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Sums {
     /// By the metric's name.
     pub metrics: BTreeMap<String, i64>,
@@ -30,7 +30,7 @@ impl Sums {
 }
 
 /// An entry of quarantine: its reason's name and when it was received.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Held {
     /// The reason.
     pub reason: String,
@@ -39,7 +39,7 @@ pub struct Held {
 }
 
 /// Everything counted.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Picture {
     /// The rows of each rollup.
     pub rollups: Vec<BTreeMap<CellKey, Sums>>,

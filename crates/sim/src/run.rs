@@ -1,18 +1,18 @@
 //! Runs a history and compares: what was acknowledged is in the log, what is shown is what the oracle counts.
 //!
 //! After every end the process starts again over what the disk kept. Invariant: a run is a function of the history and
-//! the sabotage. Not here: how a history is drawn or made shorter.
+//! the store. Not here: how a history is drawn or made shorter.
 
+use std::hash::{Hash, Hasher};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use adsum_disk::FaultyDisk;
 use adsum_pipeline::CheckpointRules;
 use adsum_store::{AggregateStore, EmbeddedStore};
 
-use crate::history::{End, History, Step};
-use crate::oracle::{passes, recount};
+use crate::history::{Client, End, History, Step};
+use crate::oracle::{Oracle, recount};
 use crate::random::Random;
-use crate::sabotage::{Sabotage, SabotagedStore};
 use crate::sent::{Entry, SentFrame};
 use crate::shrink::shrink;
 use crate::world::{Outcome, Process, Start, as_sent};
@@ -36,6 +36,10 @@ pub struct Totals {
     pub unacknowledged_in_log: u64,
     /// Comparisons with the oracle.
     pub looks: u64,
+    /// Bits flipped in copies of the disk.
+    pub flips: u64,
+    /// Of those, how many a start or a report refused.
+    pub flips_refused: u64,
     /// Events counted at the end.
     pub counted: u64,
     /// Duplicates.
@@ -56,6 +60,8 @@ impl Totals {
         self.unacknowledged += other.unacknowledged;
         self.unacknowledged_in_log += other.unacknowledged_in_log;
         self.looks += other.looks;
+        self.flips += other.flips;
+        self.flips_refused += other.flips_refused;
         self.counted += other.counted;
         self.duplicates += other.duplicates;
         self.quarantined += other.quarantined;
@@ -83,11 +89,21 @@ fn mix(hash: u64, value: u64) -> u64 {
     (hash ^ value).wrapping_mul(0x9E37_79B9_7F4A_7C15).rotate_left(29)
 }
 
-fn mix_text(mut hash: u64, text: &str) -> u64 {
-    for byte in text.bytes() {
-        hash = mix(hash, u64::from(byte));
+/// Mixes whatever is hashed into the trace, the same on every machine of a kind.
+struct Trace(u64);
+
+impl Hasher for Trace {
+    fn write(&mut self, bytes: &[u8]) {
+        for part in bytes.chunks(8) {
+            let mut word = [0; 8];
+            word[..part.len()].copy_from_slice(part);
+            self.0 = mix(self.0, u64::from_le_bytes(word));
+        }
     }
-    hash
+
+    fn finish(&self) -> u64 {
+        self.0
+    }
 }
 
 /// Runs the histories of `count` seeds; `progress` hears after each how many were run. The first that fails is made
@@ -96,10 +112,10 @@ pub fn run_range(first_seed: u64, count: u64, progress: &mut dyn FnMut(u64)) -> 
     let mut totals = Totals::default();
     for seed in first_seed..first_seed + count {
         let history = History::draw(seed);
-        match run(&history, None) {
+        match run(&history) {
             Ok(one) => totals.add(&one),
             Err(_) => {
-                let (history, what) = shrink(&history, &|h| run(h, None).err());
+                let (history, what) = shrink(&history, &|h| run(h).err());
                 return Err(Box::new(Failure { what, history }));
             }
         }
@@ -108,17 +124,14 @@ pub fn run_range(first_seed: u64, count: u64, progress: &mut dyn FnMut(u64)) -> 
     Ok(totals)
 }
 
-/// The first of `count` seeds whose history finds a defect, and what it says; none if all pass.
-pub fn find(sabotage: Sabotage, count: u64) -> Option<(u64, String)> {
-    (0..count).find_map(|seed| run(&History::draw(seed), Some(sabotage)).err().map(|what| (seed, what)))
+/// Runs a history; an error says what was wrong.
+pub fn run(history: &History) -> Result<Totals, String> {
+    run_over(history, &|store| store)
 }
 
-/// Runs a history; an error says what was wrong.
-pub fn run(history: &History, sabotage: Option<Sabotage>) -> Result<Totals, String> {
-    let ran = catch_unwind(AssertUnwindSafe(|| match sabotage {
-        Some(s) if s.is_in_commit() => run_with(history, sabotage, &|inner| SabotagedStore::new(inner, s)),
-        _ => run_with(history, sabotage, &|inner| inner),
-    }));
+/// Runs a history over what `wrap` makes of a sound store: a test of the tests leaves something out there.
+pub fn run_over<S: AggregateStore>(history: &History, wrap: &dyn Fn(EmbeddedStore) -> S) -> Result<Totals, String> {
+    let ran = catch_unwind(AssertUnwindSafe(|| run_caught(history, wrap)));
     ran.unwrap_or_else(|panic| {
         let text = panic.downcast_ref::<String>().cloned();
         Err(format!(
@@ -128,22 +141,16 @@ pub fn run(history: &History, sabotage: Option<Sabotage>) -> Result<Totals, Stri
     })
 }
 
-fn run_with<S: AggregateStore>(
-    history: &History,
-    sabotage: Option<Sabotage>,
-    wrap: &dyn Fn(EmbeddedStore) -> S,
-) -> Result<Totals, String> {
+fn run_caught<S: AggregateStore>(history: &History, wrap: &dyn Fn(EmbeddedStore) -> S) -> Result<Totals, String> {
     let disk = FaultyDisk::new(history.seed);
-    disk.set_lying_sync(sabotage == Some(Sabotage::LyingSync));
-    disk.set_lying_sync_dir(sabotage == Some(Sabotage::LyingSyncDir));
     let mut runner = Runner {
         history,
-        sabotage,
         wrap,
         disk,
         process: None,
         frames: Vec::new(),
-        entries: Vec::new(),
+        oracle: Oracle::new(&history.setup),
+        sent: Vec::new(),
         metadata: 0,
         published: 0,
         totals: Totals { histories: 1, ..Totals::default() },
@@ -158,14 +165,15 @@ fn run_with<S: AggregateStore>(
 
 struct Runner<'a, S> {
     history: &'a History,
-    sabotage: Option<Sabotage>,
     wrap: &'a dyn Fn(EmbeddedStore) -> S,
     disk: FaultyDisk,
     process: Option<Process<S>>,
-    /// What must be in the log.
-    frames: Vec<SentFrame>,
-    /// The entries of those frames: by offset.
-    entries: Vec<Entry>,
+    /// What must be in the log: each frame as text, record by record.
+    frames: Vec<Vec<String>>,
+    /// What those frames come to.
+    oracle: Oracle<'a>,
+    /// The same as they were sent.
+    sent: Vec<SentFrame>,
     metadata: usize,
     /// The greatest revision that was published.
     published: u64,
@@ -174,6 +182,8 @@ struct Runner<'a, S> {
 
 /// How often one frame is sent before a run gives up: faults strike once, so a few must do.
 const ATTEMPTS_MAX: usize = 12;
+/// How many bits flip, each in a copy of its own.
+const FLIPS: usize = 4;
 /// How often a process ends before a run gives up.
 const ENDS_MAX: u64 = 400;
 
@@ -187,27 +197,30 @@ impl<S: AggregateStore> Runner<'_, S> {
     }
 
     fn start(&mut self, start: &Start) -> Result<(), String> {
-        let mut process = Process::start(&self.disk, &self.history.setup, &self.history.keeping, start, self.wrap)?;
-        if self.sabotage == Some(Sabotage::ForgetLimits) {
-            process.forget_limits();
-        }
-        self.process = Some(process);
+        let (setup, keeping) = (&self.history.setup, &self.history.keeping);
+        self.process = Some(Process::start(&self.disk, setup, keeping, start, self.wrap)?);
         Ok(())
     }
 
     fn step(&mut self, step: &Step) -> Result<(), String> {
         match step {
-            Step::Send { at, entries } => {
-                self.send(SentFrame { appended_at: *at, metadata: self.metadata, entries: entries.clone() })
+            Step::Send { at, client, entries } => {
+                let frame = SentFrame { appended_at: *at, metadata: self.metadata, entries: entries.clone() };
+                self.send(frame.clone(), *client)?;
+                if *client == Client::Again {
+                    let entries = frame.entries.into_iter().filter(|e| matches!(e, Entry::Line { .. })).collect();
+                    self.send(SentFrame { entries, ..frame }, Client::Waits)?;
+                }
+                Ok(())
             }
             Step::Replay { at, held, any } => {
                 let entries = self.targets(held, any)?;
-                self.send(SentFrame { appended_at: *at, metadata: self.metadata, entries })
+                self.send(SentFrame { appended_at: *at, metadata: self.metadata, entries }, Client::Waits)
             }
             Step::Metadata { at, state } => {
                 self.metadata = *state;
                 let entries = vec![Entry::Metadata { source: "console".to_owned(), at: *at }];
-                self.send(SentFrame { appended_at: *at, metadata: *state, entries })
+                self.send(SentFrame { appended_at: *at, metadata: *state, entries }, Client::Waits)
             }
             Step::Fault { ahead, fault } => {
                 self.disk.fail_at(self.disk.operations() + ahead, *fault);
@@ -215,30 +228,29 @@ impl<S: AggregateStore> Runner<'_, S> {
             }
             Step::Restart(end) => self.end(*end),
             Step::Look => self.look(),
+            Step::Damage { place } => self.damage(*place),
         }
     }
 
     /// Replays of these places in the list of quarantine, and of these records of the log.
     fn targets(&mut self, held: &[u64], any: &[u64]) -> Result<Vec<Entry>, String> {
-        let quarantine: Vec<u64> = recount(&self.history.setup, &self.frames).quarantine.into_keys().collect();
-        let count = self.entries.len() as u64;
+        let quarantine: Vec<u64> = self.oracle.picture().quarantine.keys().copied().collect();
+        let count = self.oracle.sent().len() as u64;
         let held = held.iter().filter(|_| !quarantine.is_empty()).map(|n| quarantine[*n as usize % quarantine.len()]);
         let any = any.iter().filter(|_| count > 0).map(|n| n % count);
         Ok(held.chain(any).map(|target| Entry::Replay { target }).collect())
     }
 
-    /// Sends a frame until it is acknowledged, as a sender does that retries.
-    fn send(&mut self, sent: SentFrame) -> Result<(), String> {
+    /// Sends a frame until it is acknowledged or the client has vanished.
+    fn send(&mut self, sent: SentFrame, client: Client) -> Result<(), String> {
         let mut refusals = 0;
         for _ in 0..ATTEMPTS_MAX {
             let mut frame = sent.clone();
-            if self.sabotage == Some(Sabotage::AcknowledgeFirst) {
-                self.acknowledge(frame.clone());
-            }
             match self.process()?.append(&mut frame) {
                 Outcome::Folded => {
-                    self.acknowledged(frame);
-                    return self.published_grows();
+                    self.acknowledge(frame);
+                    self.published_grows()?;
+                    return if self.history.looks_always { self.look() } else { Ok(()) };
                 }
                 Outcome::Refused(_) => {
                     self.totals.unacknowledged += 1;
@@ -248,30 +260,36 @@ impl<S: AggregateStore> Runner<'_, S> {
                     if refusals > 1 {
                         self.died(None)?;
                     }
+                    if client == Client::Gone {
+                        return Ok(());
+                    }
                 }
                 Outcome::Died { acknowledged: true, .. } => {
-                    self.acknowledged(frame);
+                    self.acknowledge(frame);
                     return self.died(None);
                 }
                 Outcome::Died { acknowledged: false, .. } => {
                     self.totals.unacknowledged += 1;
                     self.died(Some(frame))?;
+                    if client == Client::Gone {
+                        return Ok(());
+                    }
                 }
             }
         }
         Err(format!("a frame was not taken in {ATTEMPTS_MAX} attempts"))
     }
 
-    fn acknowledged(&mut self, frame: SentFrame) {
-        if self.sabotage != Some(Sabotage::AcknowledgeFirst) {
-            self.acknowledge(frame);
-        }
-    }
-
     fn acknowledge(&mut self, frame: SentFrame) {
         self.totals.records += frame.entries.len() as u64;
-        self.entries.extend_from_slice(&frame.entries);
-        self.frames.push(frame);
+        let base = self.oracle.sent().len() as u64;
+        self.oracle.frame(&frame);
+        let held = &self.oracle.picture().quarantine;
+        let is_event = |offset: &u64| held.get(offset).is_none_or(|held| held.reason != "rejected");
+        let records = (base..).zip(&frame.entries);
+        let of = |(offset, entry)| as_sent(entry, self.oracle.sent(), is_event(&offset));
+        self.frames.push(records.map(of).collect());
+        self.sent.push(frame);
     }
 
     fn published_grows(&mut self) -> Result<(), String> {
@@ -286,7 +304,7 @@ impl<S: AggregateStore> Runner<'_, S> {
     /// The process ends without a fault.
     fn end(&mut self, end: End) -> Result<(), String> {
         if end == End::Asked {
-            let closing = self.frames.last().filter(|f| !f.entries.is_empty()).cloned();
+            let closing = self.sent.last().filter(|f| !f.entries.is_empty()).cloned();
             let closing = closing.map(|f| SentFrame { entries: Vec::new(), ..f });
             if self.process()?.checkpoint().is_err() {
                 return self.died(None);
@@ -368,11 +386,8 @@ impl<S: AggregateStore> Runner<'_, S> {
         if content.len() != self.frames.len() {
             return Err(format!("{} frames are in the log, {} were acknowledged", content.len(), self.frames.len()));
         }
-        let setup = &self.history.setup;
-        for (i, (frame, got)) in self.frames.iter().zip(&content).enumerate() {
-            let is_event = |entry: &Entry| passes(setup, &setup.metadata[frame.metadata], entry);
-            let want: Vec<String> = frame.entries.iter().map(|e| as_sent(e, &self.entries, &is_event)).collect();
-            if *got != want {
+        for (i, (want, got)) in self.frames.iter().zip(&content).enumerate() {
+            if got != want {
                 return Err(format!("frame {i} is not as it was sent:\n  {got:?}\n  {want:?}"));
             }
         }
@@ -382,7 +397,6 @@ impl<S: AggregateStore> Runner<'_, S> {
     /// Compares what the process shows with the oracle.
     fn look(&mut self) -> Result<(), String> {
         self.totals.looks += 1;
-        let want = recount(&self.history.setup, &self.frames);
         let mut got = self.process()?.picture();
         if is_injected(&got) {
             // A fault that was waiting for a read: the answer fails, and the next one is right.
@@ -394,15 +408,61 @@ impl<S: AggregateStore> Runner<'_, S> {
             return self.died(None);
         }
         let got = got?;
-        let differences = got.differences(&want);
+        let differences = got.differences(self.oracle.picture());
         if !differences.is_empty() {
             return Err(format!("after frame {}:\n  {}", self.frames.len(), differences.join("\n  ")));
         }
         self.published_grows()?;
-        for line in got.lines() {
-            self.totals.trace = mix_text(self.totals.trace, &line);
+        self.trace(&(got, self.disk.operations()));
+        Ok(())
+    }
+
+    fn trace(&mut self, observed: &impl Hash) {
+        let mut trace = Trace(self.totals.trace);
+        observed.hash(&mut trace);
+        self.totals.trace = trace.0;
+    }
+
+    /// Copies of the disk, each with one bit flipped: a process that starts from one refuses, shows nothing, or shows
+    /// what is right. Damage in the last frame may be a torn tail, that nothing proves to have been durable.
+    fn damage(&mut self, place: u64) -> Result<(), String> {
+        let mut random = Random::new(place);
+        for _ in 0..FLIPS {
+            let copy = FaultyDisk::new(random.number());
+            let paths = self.disk.paths();
+            // The manifest is one file of many and decides over all.
+            let manifest = paths.iter().position(|path| path.ends_with("manifest")).filter(|_| random.percent(25));
+            let chosen = manifest.unwrap_or(random.below(paths.len().max(1) as u64) as usize);
+            let mut flipped = String::new();
+            for (i, path) in paths.iter().enumerate() {
+                let mut bytes = self.disk.bytes(path).unwrap_or_default();
+                if i == chosen && !bytes.is_empty() {
+                    let bit = random.below(bytes.len() as u64 * 8) as usize;
+                    bytes[bit / 8] ^= 1 << (bit % 8);
+                    flipped = format!("bit {bit} of {} flipped", path.display());
+                }
+                copy.set_bytes(path, bytes);
+            }
+            self.totals.flips += 1;
+            let start = self.next_return().start;
+            let started = Process::start(&copy, &self.history.setup, &self.history.keeping, &start, self.wrap);
+            let shown = started.and_then(|process| Ok((process.log_content()?, process.picture()?)));
+            let Ok((content, picture)) = shown else {
+                self.totals.flips_refused += 1;
+                continue;
+            };
+            let Some(torn) = self.frames.len().checked_sub(content.len()).filter(|torn| *torn <= 1) else {
+                return Err(format!("{flipped}: {} frames of {} are left", content.len(), self.frames.len()));
+            };
+            let left = self.frames.len() - torn;
+            let differences = match torn {
+                0 => picture.differences(self.oracle.picture()),
+                _ => picture.differences(&recount(&self.history.setup, &self.sent[..left])),
+            };
+            if content[..] != self.frames[..left] || !differences.is_empty() {
+                return Err(format!("{flipped}, and it starts and is wrong:\n  {}", differences.join("\n  ")));
+            }
         }
-        self.totals.trace = mix(self.totals.trace, self.disk.operations());
         Ok(())
     }
 
@@ -433,14 +493,14 @@ impl<S: AggregateStore> Runner<'_, S> {
         if own != anew {
             return Err(format!("state hash {own}, of a fresh fold under {other:?} {anew}"));
         }
-        self.totals.trace = mix_text(self.totals.trace, &own.to_string());
+        self.trace(&own.to_string());
         self.end(End::Asked)?;
         let last = self.process()?.state_hash()?;
         if last != own {
             return Err(format!("state hash {own}, after a restart {last}"));
         }
         self.totals.frames = self.frames.len() as u64;
-        let end = recount(&self.history.setup, &self.frames);
+        let end = self.oracle.picture();
         let of = |column: &str| end.ledger.values().filter_map(|s| s.metrics.get(column)).sum::<i64>() as u64;
         (self.totals.counted, self.totals.duplicates) = (of("counted"), of("duplicates"));
         self.totals.quarantined = end.quarantine.len() as u64;

@@ -6,7 +6,7 @@
 
 use adsum_model::time::format_utc;
 
-use crate::history::{History, Step};
+use crate::history::{Client, History, Step};
 use crate::sent::Entry;
 
 /// How many runs one shrinking may take.
@@ -35,11 +35,17 @@ pub fn shrink(history: &History, fails: &dyn Fn(&History) -> Option<String>) -> 
             });
         }
         for i in 0..best.steps.len() {
+            keep_if_failing(&mut best, &mut what, fails, |h| {
+                if let Step::Send { client, .. } = &mut h.steps[i] {
+                    *client = Client::Waits;
+                }
+            });
             simpler_replay(i, &mut best, &mut what, fails);
         }
         for i in 0..best.returns.len() {
             keep_if_failing(&mut best, &mut what, fails, |h| h.returns[i].again = None);
         }
+        keep_if_failing(&mut best, &mut what, fails, |h| h.looks_always = false);
         keep_if_failing(&mut best, &mut what, fails, |h| {
             h.first.workers = 1;
             h.returns.iter_mut().for_each(|r| r.start.workers = 1);
@@ -127,8 +133,8 @@ pub fn text(history: &History) -> String {
     }
     for step in &history.steps {
         match step {
-            Step::Send { at, entries } => {
-                out += &format!("\nframe at {}\n", format_utc(*at));
+            Step::Send { at, client, entries } => {
+                out += &format!("\nframe at {}, the client {client:?}\n", format_utc(*at));
                 for entry in entries {
                     out += &match entry {
                         Entry::Line { source, import, received_at, text } => {

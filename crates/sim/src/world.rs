@@ -23,8 +23,7 @@ use adsum_model::table::{TableIx, TableRows};
 use adsum_model::time::{ReceivedAt, format_utc, parse_rfc3339};
 use adsum_model::wire::{Decoded, Decoder, Intake, record_json};
 use adsum_pipeline::{
-    CheckpointRules, FrameMeta, Frozen, InLine, LEDGER, Limits, Pipeline, PipelineError, merge_all_due, rollup_table,
-    schemas,
+    CheckpointRules, FrameMeta, Frozen, InLine, LEDGER, Pipeline, PipelineError, merge_all_due, rollup_table, schemas,
 };
 use adsum_store::{AggregateStore, BucketRange, EmbeddedStore, MemoryStore, StateHash, StoreOptions, Written};
 use serde_json::Value;
@@ -88,7 +87,6 @@ pub struct Process<S> {
     pipeline: Pipeline<S>,
     campaigns: Vec<Arc<Campaigns>>,
     catalog: Arc<Catalog>,
-    limits_forgotten: bool,
     commit_lag: u64,
     committing: Option<Committing>,
 }
@@ -136,20 +134,7 @@ impl<S: AggregateStore> Process<S> {
             .map_err(|e| format!("log: {e}"))?;
         let mut pipeline = pipeline(&catalog, setup, store, start)?;
         pipeline.recover(&log, secret(), |_| {}).map_err(|e| format!("recovery: {e}"))?;
-        Ok(Self {
-            log,
-            pipeline,
-            campaigns,
-            catalog,
-            limits_forgotten: false,
-            commit_lag: start.commit_lag,
-            committing: None,
-        })
-    }
-
-    /// From now on frames are admitted as if no value had been seen: only to prove that it is found out.
-    pub fn forget_limits(&mut self) {
-        self.limits_forgotten = true;
+        Ok(Self { log, pipeline, campaigns, catalog, commit_lag: start.commit_lag, committing: None })
     }
 
     /// Takes a frame in as a collector does, acknowledges it when it is durable, and folds it. Replays that the
@@ -209,8 +194,7 @@ impl<S: AggregateStore> Process<S> {
     }
 
     fn decode(&mut self, frame: &mut SentFrame) -> Result<Vec<Decoded>, String> {
-        let mut limits =
-            if self.limits_forgotten { Limits::new(self.catalog.clone()) } else { self.pipeline.limits().clone() };
+        let mut limits = self.pipeline.limits().clone();
         let mut decoder = Decoder::new(self.catalog.clone(), self.campaigns[frame.metadata].clone(), secret());
         let mut projector = Projector::new(self.catalog.clone(), secret());
         let mut all = Vec::new();
@@ -456,9 +440,10 @@ fn picture<S: AggregateStore>(pipeline: &Pipeline<S>) -> Result<Picture, String>
     let mut after = None;
     loop {
         let entries = store.quarantine_list(after, 7).map_err(|e| e.to_string())?;
-        let Some(last) = entries.last() else { break };
-        after = Some(last.offset);
         picture.quarantine.extend(entries.iter().map(held));
+        // A list that goes back, of a damaged store, would never end; what it has said so far is wrong enough.
+        let Some(last) = entries.last().filter(|last| after.is_none_or(|after| after < last.offset)) else { break };
+        after = Some(last.offset);
     }
     picture.quarantine.extend(pending.quarantined.iter().map(held));
     for offset in &pending.released {
@@ -511,11 +496,11 @@ fn line_text(kind: &str, source: &str, import: bool, received_at: i64, text: &st
     format!("{kind} {source} {} {received_at} {text}", if import { "import" } else { "live" })
 }
 
-/// The same line of text for what was sent. `sent` is everything sent before, by offset; `is_event` says which lines
-/// pass validation, by the oracle.
-pub fn as_sent(entry: &Entry, sent: &[Entry], is_event: &dyn Fn(&Entry) -> bool) -> String {
+/// The same line of text for what was sent. `sent` is everything sent before, by offset; `is_event` says whether a line
+/// passes validation, by the oracle.
+pub fn as_sent(entry: &Entry, sent: &[Entry], is_event: bool) -> String {
     match entry {
-        Entry::Line { source, import, received_at, text } if is_event(entry) => {
+        Entry::Line { source, import, received_at, text } if is_event => {
             line_text("event", source, *import, *received_at, &kept(text))
         }
         Entry::Line { source, import, received_at, text } => line_text("reject", source, *import, *received_at, text),

@@ -140,9 +140,8 @@ impl<L: EventLog> Thread<L> {
     /// Tells the engine the time, but for a clock that is in doubt.
     fn tick(&mut self) -> Result<()> {
         self.ticked_at = Moment::now();
-        let at = self.clock.now();
+        let (at, change) = self.clock.frame();
         let mut control = Decoded::default();
-        let change = self.clock.change();
         if let Some(change) = change {
             self.doubt(change, at, &mut control.batch);
         }
@@ -214,9 +213,8 @@ impl<L: EventLog> Thread<L> {
         }
         self.waiting.bytes.fetch_sub(bytes, Ordering::Relaxed);
         self.last_works = works.len();
-        let at = self.clock.now();
+        let (at, change) = self.clock.frame();
         let mut parts = Vec::with_capacity(works.len() + 1);
-        let change = self.clock.change();
         if let Some(change) = change {
             let mut control = Decoded::default();
             self.doubt(change, at, &mut control.batch);
@@ -253,9 +251,9 @@ impl<L: EventLog> Thread<L> {
 
     fn confirm_clock(&mut self, reply: oneshot::Sender<Result<bool, Refusal>>) -> Result<()> {
         let was_in_doubt = self.clock.confirm();
-        let at = self.clock.now();
+        let (at, change) = self.clock.frame();
         let mut result = Ok(was_in_doubt);
-        if let Some(change) = self.clock.change() {
+        if let Some(change) = change {
             let mut control = Decoded::default();
             self.doubt(change, at, &mut control.batch);
             self.projector.project_batch(&control.batch, &mut control.rows);

@@ -8,9 +8,10 @@
 //! limit=2 nulls=reject`, `dedupe sources=web types=click group=g key=eventId bucket=10 content=adId since=<time>`,
 //! `dedupe off sources=app`, `currency USD`, `unknown reject`, `campaign c1 cpc USD ads=a1,a2
 //! status=paused start=<time> end=<time>`, `version c1 cpm from=<time> status=active` (one more of its history).
-//! What happens: `live <source> at <time>`, `also live <source> at <time>` (in the same frame), `import <source> at
-//! <time>` (a whole run), `tick <time>`, `replay <offset>... at <time>`, `campaign ...` and `version ...` (it changes;
-//! with `at <time>` behind it the change is a record), `doubt begun|ended at <time>`, `restart`.
+//! What happens: `live <source> at <time>`, `also live <source> at <time>` (in the same frame, which is appended then),
+//! `import <source> at <time>` (a whole run), `tick <time>`, `replay <offset>... at <time>`, `campaign ...` and
+//! `version ...` (it changes; with `at <time>` behind it the change is a record), `doubt begun|ended at <time>`,
+//! `restart`.
 
 use adsum_model::campaigns::{CampaignSpec, CampaignStatus, CampaignVersion, UnknownCampaign};
 use adsum_model::catalog::{
@@ -186,7 +187,7 @@ impl Reader {
             }
             ["also", "live", source, "at", at] if matches!(self.intake, Some((_, false, _))) => {
                 self.intake = Some((source.to_owned(), false, time(at)?));
-                self.appended_at = self.appended_at.max(time(at)?);
+                self.appended_at = time(at)?;
                 Ok(())
             }
             ["tick", at] => {
