@@ -7,7 +7,7 @@
 use std::sync::Arc;
 
 use adsum_pipeline::{Frozen, Pipeline};
-use adsum_store::AggregateStore;
+use adsum_store::{AggregateStore, StoreView};
 use anyhow::{Context, Result};
 use crossbeam_channel::{Receiver, RecvError, Sender, TryRecvError};
 
@@ -72,6 +72,16 @@ impl Commits {
         word.context("the committing thread has ended")?;
         pipeline.thaw();
         Ok(())
+    }
+
+    /// The store as of one moment, which with what the pipeline still holds is everything, once.
+    pub fn view<S: AggregateStore>(&self, pipeline: &mut Pipeline<S>) -> Result<Arc<dyn StoreView>> {
+        let view = pipeline.store().view();
+        if pipeline.is_frozen_in(view.as_ref()) {
+            // Published: the committer's word is on its way.
+            self.committed(pipeline, self.committed.recv())?;
+        }
+        Ok(view)
     }
 
     /// Commits everything that waits and comes back when it is on the disk.

@@ -129,8 +129,8 @@ impl<S: AggregateStore> Fold<S> {
             self.commits.finish(&mut self.pipeline)?;
             self.pipeline.store().hold(&mut *with_files).context("the store cannot be copied")?;
         }
+        let view = self.commits.view(&mut self.pipeline)?;
         let pipeline = &self.pipeline;
-        let view = pipeline.store().view();
         let mut pending = vec![Vec::new(); view.committed().tables.len()];
         for table in &ask.want.tables {
             pending[table.index()] = pipeline.pending_rows(*table, ask.want.range);
