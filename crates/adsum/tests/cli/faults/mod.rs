@@ -7,6 +7,7 @@
 //! `ADSUM_FAULTS` is how many calls of each kind are hit (default 20).
 
 mod calls;
+mod space;
 mod strace;
 mod syncs;
 

@@ -12,6 +12,7 @@ mod collect_site;
 mod demo;
 mod imports;
 mod imports_memory;
+mod kills;
 mod metadata;
 mod metrics;
 mod open_bandit;
