@@ -74,8 +74,8 @@ impl Frozen {
         checkpoint
     }
 
-    /// Writes and publishes it. After an error nothing of it may be relied on: the process ends, and the next start
-    /// folds the log again.
+    /// Writes and publishes it. After an error nothing of it may be relied on: on a full disk it may be tried again,
+    /// else the process ends, and the next start folds the log again.
     pub fn commit(&self, store: &dyn AggregateStore) -> Result<(), PipelineError> {
         let written = store.write(&self.checkpoint())?;
         store.publish(written)?;

@@ -25,7 +25,7 @@ use tokio::sync::{RwLock, mpsc, watch};
 pub use log::LogFormat;
 
 use crate::clock::IntakeClock;
-use crate::commit::commits;
+use crate::commit::{WhenFull, commits};
 use crate::config::Config;
 use crate::http::metrics::{Exporter, UPKEEP_EVERY};
 use crate::http::tls::Tls;
@@ -80,7 +80,7 @@ pub fn run(home: Home, config: Arc<Config>, options: ServeOptions) -> Result<()>
         spares: queues.spares.clone(),
         frames: queues.frames_out,
     };
-    let (commits, committer, merger) = commits();
+    let (commits, committer, merger) = commits(WhenFull::Wait);
     pipeline.merge_elsewhere();
     let fold = Fold::new(pipeline, queues.frames_in, queues.spares, ends, commits);
     let committing = store.clone();

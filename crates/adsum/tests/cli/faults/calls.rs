@@ -42,9 +42,8 @@ fn by_hand(events: usize) -> Vec<String> {
     for i in 0..events {
         *hours.entry((i / 3600, i % 3)).or_default() += 1;
     }
-    let row = |((hour, campaign), n): (&(usize, usize), &usize)| {
-        format!("2026-11-20T{hour:02}:00:00Z camp_{campaign} {n}")
-    };
+    let row =
+        |((hour, campaign), n): (&(usize, usize), &usize)| format!("2026-11-20T{hour:02}:00:00Z camp_{campaign} {n}");
     hours.iter().map(row).collect()
 }
 
@@ -164,7 +163,8 @@ fn send(target: &Target, bodies: &[String]) -> Vec<bool> {
 /// The same as [`reported`], by the running server.
 fn served(server: &Server) -> Vec<String> {
     let answer = server.get("/v1/reports?from=2026-11-20&to=2026-11-21&dimensions=campaignId").expect(200);
-    let rows: Vec<Row> = answer["rows"].as_array().unwrap().iter().map(|row| Row(row.as_object().unwrap().clone())).collect();
+    let rows: Vec<Row> =
+        answer["rows"].as_array().unwrap().iter().map(|row| Row(row.as_object().unwrap().clone())).collect();
     let mut rows = lines(&rows, &["campaignId", "impressions"]);
     rows.sort_unstable();
     rows

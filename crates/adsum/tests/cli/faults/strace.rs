@@ -10,7 +10,8 @@ use std::time::Duration;
 use crate::place::Place;
 
 /// The calls by which something comes to a disk.
-pub const TO_DISK: &str = "openat,write,pwrite64,fsync,fdatasync,rename,renameat,renameat2,unlink,unlinkat,ftruncate,fallocate,mkdir,mkdirat";
+pub const TO_DISK: &str =
+    "openat,write,pwrite64,fsync,fdatasync,rename,renameat,renameat2,unlink,unlinkat,ftruncate,fallocate,mkdir,mkdirat";
 
 /// What becomes of a call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -15,7 +15,8 @@ use crate::http::server::{Server, Target};
 use crate::place::Place;
 
 /// Every few frames a checkpoint, every few checkpoints a merge, and small segments: a kill finds all of it at work.
-const CONFIG: &str = "workers = 2\n[time]\nhorizon_seconds = 600000000\n[checkpoint]\nframes = 3\n[log]\nsegment_bytes = 20000\n";
+const CONFIG: &str =
+    "workers = 2\n[time]\nhorizon_seconds = 600000000\n[checkpoint]\nframes = 3\n[log]\nsegment_bytes = 20000\n";
 const ARGS: [&str; 2] = ["--config", "adsum.toml"];
 /// Servers that are killed beside each other.
 const SERVERS: usize = 3;
@@ -118,7 +119,8 @@ impl Sender {
     /// Fresh events of the open request.
     fn open_fresh(&self) -> u64 {
         let Some(batch) = &self.open else { return 0 };
-        let mut fresh: Vec<u64> = batch.numbers.iter().copied().filter(|n| self.counted.binary_search(n).is_err()).collect();
+        let mut fresh: Vec<u64> =
+            batch.numbers.iter().copied().filter(|n| self.counted.binary_search(n).is_err()).collect();
         fresh.sort_unstable();
         fresh.dedup();
         fresh.len() as u64
