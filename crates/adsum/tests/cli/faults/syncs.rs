@@ -102,3 +102,43 @@ fn a_failed_sync_ends_acknowledging_and_is_not_repeated() {
         cases.len()
     );
 }
+
+/// Names that an import gave below its place and never synced: those of new directories, of renamed files and of files
+/// made under their own name.
+fn unsynced_names(calls: &[Call]) -> Vec<String> {
+    let mut open: Vec<(String, String)> = Vec::new();
+    for call in calls.iter().filter(|call| !call.text.contains("= -1 ")) {
+        let named = call.text.split('"').skip(1).step_by(2).last().filter(|path| path.starts_with("data"));
+        if is_sync(call) {
+            let synced = call.text.split(['<', '>']).nth(1).unwrap_or_default().to_owned();
+            open.retain(|(_, parent)| {
+                !(synced.ends_with(&format!("/{parent}")) || parent.is_empty() && !synced.contains("/data"))
+            });
+        } else if let Some(path) = named.filter(|_| call.name != "openat" || call.text.contains("O_CREAT")) {
+            let parent = path.rsplit_once('/').map_or("", |(parent, _)| parent);
+            // What is renamed later, and a lock, need not outlive anything.
+            if !path.ends_with(".tmp") && path != "data/lock" {
+                open.push((path.to_owned(), parent.to_owned()));
+            }
+        }
+    }
+    open.into_iter().map(|(path, _)| path).collect()
+}
+
+#[test]
+fn every_name_is_synced_into_its_directory() {
+    strace::must_be_there();
+    let place = place();
+    place.write("events.ndjson", many("e", 100));
+    let plain = place.command(&["import", "--config", "adsum.toml", "events.ndjson"]);
+    let calls = "mkdir,mkdirat,rename,renameat,renameat2,openat,fsync,fdatasync";
+    assert!(under(&place, &plain, calls, &[], &[]).output().unwrap().status.success());
+    let calls = strace::calls(&place);
+    assert_eq!(unsynced_names(&calls), [""; 0]);
+    // It would be noticed.
+    let without: Vec<Call> = calls.into_iter().filter(|call| call.name != "fsync").collect();
+    let missing = unsynced_names(&without);
+    for name in ["data", "data/log", "data/store", "data/secret", "data/store/manifest"] {
+        assert!(missing.iter().any(|path| path == name), "{name}: {missing:?}");
+    }
+}
