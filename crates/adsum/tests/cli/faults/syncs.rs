@@ -3,8 +3,8 @@
 
 use std::collections::BTreeMap;
 
-use super::each_case;
 use super::strace::{self, Call, Fault, Spoiled, under};
+use super::{calls_max, each_case};
 use crate::events::many;
 use crate::http::server::Server;
 use crate::place::Place;
@@ -12,7 +12,11 @@ use crate::place::Place;
 /// Syncs, and the calls by which answers go out.
 const SYNCS_AND_ANSWERS: &str = "fsync,fdatasync,sendto,sendmsg,write,writev";
 const WITH_CONFIG: [&str; 2] = ["--config", "adsum.toml"];
-const EVENTS: usize = 12;
+
+/// How many events are sent, each in a request: each is a sync.
+fn events() -> usize {
+    calls_max() / 2
+}
 
 fn place() -> Place {
     let place = Place::new();
@@ -35,7 +39,7 @@ fn run(place: &Place, more: &[&str]) -> (Vec<String>, Option<i32>, Vec<Call>) {
     let code = match Server::try_spawn(place, traced) {
         Err(code) => code,
         Ok(server) => {
-            for line in many("e", EVENTS).lines() {
+            for line in many("e", events()).lines() {
                 let body = Some(("application/x-ndjson", line.as_bytes()));
                 let sent = server.try_request(Some(&server.token), "POST", "/v1/events/collect", &[], body);
                 if sent.is_ok_and(|answer| answer.status == 202) {
@@ -52,9 +56,9 @@ fn run(place: &Place, more: &[&str]) -> (Vec<String>, Option<i32>, Vec<Call>) {
 fn a_failed_sync_ends_acknowledging_and_is_not_repeated() {
     strace::must_be_there();
     let (taken, code, calls) = run(&place(), &[]);
-    assert_eq!((taken.len(), code), (EVENTS, Some(0)));
+    assert_eq!((taken.len(), code), (events(), Some(0)));
     let answers = calls.iter().filter(|call| call.text.contains("HTTP/1.1 202")).count();
-    assert_eq!(answers, EVENTS, "every answer is a call");
+    assert_eq!(answers, events(), "every answer is a call");
     let mut counts: BTreeMap<String, usize> = BTreeMap::new();
     let mut by_thread: BTreeMap<(&str, &str), usize> = BTreeMap::new();
     for call in calls.iter().filter(|call| is_sync(call)) {
@@ -87,11 +91,11 @@ fn a_failed_sync_ends_acknowledging_and_is_not_repeated() {
         for line in &taken {
             assert_eq!(server.collect(line).expect(202)["accepted"], 1);
         }
-        assert_eq!(server.collect(&many("e", EVENTS)).expect(202)["accepted"], EVENTS);
+        assert_eq!(server.collect(&many("e", events())).expect(202)["accepted"], events());
         assert_eq!(server.stop(), Some(0), "{spoiled:?}");
         let ledger = &place.doctor(&WITH_CONFIG)["ledger"]["admin"];
         let of = |column: &str| ledger[column].as_u64().unwrap() as usize;
-        assert_eq!(of("counted"), EVENTS, "{spoiled:?}: {ledger}");
+        assert_eq!(of("counted"), events(), "{spoiled:?}: {ledger}");
         assert!(of("duplicates") >= 2 * taken.len(), "{spoiled:?}: {ledger}");
     });
     let of_the_log = of_the_log.into_inner();

@@ -88,6 +88,7 @@ fn a_bad_event_costs_itself_alone() {
             }
             assert_eq!(error, want, "{bad}");
         }
+        sums.check_served(&server);
     }
     // A line that is no JSON costs the line, and its id is read where it stands in front.
     let broken = sums.add(&server.collect("{\"eventId\":\"evt_bad\",\"a\":tru}\n{\"eventId\n"));
