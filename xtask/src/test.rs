@@ -128,7 +128,9 @@ fn tools(root: &Path) -> Tally {
     }
     // On other systems than Linux the tests that need it are not there.
     let strace = || !cfg!(target_os = "linux") || there(Command::new("strace").arg("-V"));
-    if !strace() && !(runs(Command::new("apt-get").args(["install", "--yes", "strace"])) && strace()) {
+    let install = ["install", "--yes", "strace"];
+    let installed = strace() || (runs(Command::new("apt-get").args(install)) && strace());
+    if !installed {
         println!("missing: strace, with which system calls are made to fail; install it with `apt-get install strace`");
         failed += 1;
     }
