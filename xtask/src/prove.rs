@@ -55,7 +55,7 @@ const PROOFS: &[Proof] = &[
     },
     Proof {
         name: "space",
-        what: "a full disk of 1 MiB, and one whose syncs take 200 ms under overload and a memory limit",
+        what: "a full disk of 1 MiB, and one whose syncs take 500 ms under overload and a memory limit",
         variable: "ADSUM_FAULTS",
         figure: "200",
         test: &["--package", "adsum", "--test", "cli", "--", "--nocapture", "faults::space"],

@@ -1,6 +1,7 @@
 //! A disk of 1 MiB that is full, and one that is slow: a file system in memory in a mount namespace of its own, and
 //! syncs that strace holds up.
 
+use std::os::fd::AsRawFd;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -121,10 +122,16 @@ fn a_full_disk_of_one_mebibyte() {
     until("it is ready again", || server.get("/readyz").status == 200);
     assert_eq!(server.collect(&many("small", 20)).expect(202)["accepted"], 20);
     until("what came then is told", || counted(&server) == taken + 20);
-    // A kill, and a start elsewhere with more space, from what lies on that disk.
+    // Full again, it can still be told to end; an open directory keeps the disk, from which a start elsewhere goes on.
+    let held = std::fs::File::open(&data).unwrap();
+    let filled = std::fs::write(data.join("filler"), vec![b'x'; 1 << 20]).unwrap_err();
+    assert_eq!(filled.kind(), std::io::ErrorKind::StorageFull);
+    let ended = server.stop();
+    assert!(ended == Some(0) || ended == Some(1), "{ended:?}");
+    let held = PathBuf::from(format!("/proc/self/fd/{}", held.as_raw_fd()));
+    std::fs::remove_file(held.join("filler")).unwrap();
     let other = Place::new();
-    copy(&data, &other.path("data"));
-    server.kill();
+    copy(&held, &other.path("data"));
     for name in ["adsum.toml", "token"] {
         std::fs::copy(place.path(name), other.path(name)).unwrap();
     }
@@ -149,9 +156,9 @@ fn a_slow_disk_is_overload_and_memory_stays_bounded() {
     strace::must_be_there();
     let place = Place::new();
     place.write("adsum.toml", format!("memory_limit = \"{LIMIT_MIB} MiB\"\n[time]\nhorizon_seconds = 600000000\n"));
-    // Every sync takes a fifth of a second: a megabyte of each sender is more than may wait for it.
+    // Every sync takes half a second: a megabyte of each sender is more than may wait for it.
     let slow =
-        under(&place, &Server::alone(&place, &WITH_CONFIG), "fdatasync", &[], &["inject=fdatasync:delay_exit=200000"]);
+        under(&place, &Server::alone(&place, &WITH_CONFIG), "fdatasync", &[], &["inject=fdatasync:delay_exit=500000"]);
     let server = Server::spawn(&place, slow);
     let (taken, refused) = (AtomicU64::new(0), AtomicU64::new(0));
     std::thread::scope(|scope| {
@@ -160,7 +167,8 @@ fn a_slow_disk_is_overload_and_memory_stays_bounded() {
             scope.spawn(move || {
                 for request in 0..REQUESTS {
                     let first = (sender * REQUESTS + request) * EVENTS;
-                    let body: String = (first..first + EVENTS).map(|number| bulky(number) + "\n").collect();
+                    let long = |number| Event::new(&format!("long_{number}")).with("pad", &"x".repeat(8000)).line();
+                    let body: String = (first..first + EVENTS).map(|number| long(number) + "\n").collect();
                     let answer = target.collect(&body);
                     match answer.status {
                         202 => taken.fetch_add(EVENTS, Ordering::Relaxed),
