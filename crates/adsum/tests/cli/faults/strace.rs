@@ -66,6 +66,10 @@ impl Spoiled {
 /// `paths` are seen; all of them if there is none.
 pub fn under(place: &Place, plain: &Command, trace: &str, paths: &[String], more: &[&str]) -> Command {
     let mut command = Command::new("strace");
+    // Calls that nobody asked for go by unseen, and fast; but a kill would not be done.
+    if !more.iter().any(|argument| argument.contains("SIGKILL")) {
+        command.arg("--seccomp-bpf");
+    }
     command.args(["-D", "-f", "-y", "-s", "256", "-o", "trace", "-e"]).arg(format!("trace={trace}"));
     for path in paths {
         // By name as it is opened, and as the kernel knows the open file.
