@@ -22,7 +22,7 @@ fn place() -> (Place, Figures) {
     let place = Place::new();
     place.write("adsum.toml", CONFIG);
     place.write("token", format!("adsum_{}", "0123456789abcdef".repeat(4)));
-    let counted = 30 * calls_max();
+    let counted = 45 * calls_max();
     let conflicts = many("e", 30).replace("\"campaignId\":\"camp_1\"", "\"campaignId\":\"camp_9\"");
     place.write("events.ndjson", format!("{}{conflicts}no event\n{}", many("e", counted), many("e", 60)));
     let figures = Figures {
