@@ -22,7 +22,7 @@ const PROOFS: &[Proof] = &[
         name: "kills",
         what: "`adsum import` of the Open Bandit Dataset under SIGKILL, then run again until it ends",
         variable: "ADSUM_KILLS",
-        figure: "50",
+        figure: "400",
         test: &["--package", "adsum", "--test", "cli", "--", "--nocapture", "kill", "--skip", "http"],
     },
     Proof {
@@ -31,6 +31,34 @@ const PROOFS: &[Proof] = &[
         variable: "ADSUM_HTTP_KILLS",
         figure: "200",
         test: &["--package", "adsum", "--test", "cli", "--", "--nocapture", "http::open_bandit"],
+    },
+    Proof {
+        name: "servers",
+        what: "small servers under SIGKILL while they start, are sent to and end; every start is asked for its ledger",
+        variable: "ADSUM_SERVER_KILLS",
+        figure: "9000",
+        test: &["--package", "adsum", "--test", "cli", "--", "--nocapture", "http::kills"],
+    },
+    Proof {
+        name: "calls",
+        what: "system calls under strace: call 1 to 200 of each kind of each thread killed, with EIO, with ENOSPC",
+        variable: "ADSUM_FAULTS",
+        figure: "200",
+        test: &["--package", "adsum", "--test", "cli", "--", "--nocapture", "faults::calls"],
+    },
+    Proof {
+        name: "syncs",
+        what: "EIO at every fsync and fdatasync of a server's life",
+        variable: "ADSUM_FAULTS",
+        figure: "200",
+        test: &["--package", "adsum", "--test", "cli", "--", "--nocapture", "faults::syncs"],
+    },
+    Proof {
+        name: "space",
+        what: "a full disk of 1 MiB, and one whose syncs take 500 ms under overload and a memory limit",
+        variable: "ADSUM_FAULTS",
+        figure: "200",
+        test: &["--package", "adsum", "--test", "cli", "--", "--nocapture", "faults::space"],
     },
     Proof {
         name: "histories",
@@ -67,6 +95,13 @@ const PROOFS: &[Proof] = &[
         variable: "ADSUM_FUZZ_SECONDS",
         figure: "600",
         test: &["--package", "xtask", "--test", "fuzz", "--", "--nocapture"],
+    },
+    Proof {
+        name: "checkpoints",
+        what: "every truncation and every bit flip of the files of two checkpoints",
+        variable: "ADSUM_CHECKPOINT_SIZE",
+        figure: "64",
+        test: &["--package", "adsum-store", "--test", "store", "--", "--nocapture", "damage::every_"],
     },
 ];
 

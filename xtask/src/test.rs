@@ -107,8 +107,8 @@ fn there(command: &mut Command) -> bool {
     quiet.status().is_ok_and(|status| status.success())
 }
 
-/// What the other steps need: rustfmt and clippy are added by rustup where they are missing, valgrind by apt-get;
-/// python3 and a C++ compiler are asked for.
+/// What the other steps need: rustfmt and clippy are added by rustup where they are missing, valgrind and strace by
+/// apt-get; python3 and a C++ compiler are asked for.
 fn tools(root: &Path) -> Tally {
     let mut failed = 0;
     for (subcommand, component) in [("fmt", "rustfmt"), ("clippy", "clippy")] {
@@ -134,6 +134,14 @@ fn tools(root: &Path) -> Tally {
     let installed = valgrind() || (runs(Command::new("apt-get").args(install)) && valgrind());
     if !installed {
         println!("missing: valgrind, with which the instructions of the hot paths are counted; {}", gate::INSTALL);
+        failed += 1;
+    }
+    // On other systems than Linux the tests that need it are not there.
+    let strace = || !cfg!(target_os = "linux") || there(Command::new("strace").arg("-V"));
+    let install = ["install", "--yes", "strace"];
+    let installed = strace() || (runs(Command::new("apt-get").args(install)) && strace());
+    if !installed {
+        println!("missing: strace, with which system calls are made to fail; install it with `apt-get install strace`");
         failed += 1;
     }
     Tally { passed: 0, failed }

@@ -2,21 +2,46 @@
 //!
 //! The fold sets a checkpoint apart and goes on; it waits only when twice as much as a checkpoint holds has come
 //! meanwhile, so memory stays bounded. Invariant: checkpoints are published in order, one at a time, and each is asked
-//! from memory until it is. Not here: what is in them (adsum-pipeline).
+//! from memory until it is. A full disk ends an import; a server's checkpoint waits for space, while its log refuses
+//! events and its answers go on. Not here: what is in a checkpoint (adsum-pipeline).
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use adsum_pipeline::{Frozen, Pipeline};
-use adsum_store::AggregateStore;
+use adsum_store::{AggregateStore, StoreView};
 use anyhow::{Context, Result};
-use crossbeam_channel::{Receiver, RecvError, Sender, TryRecvError};
+use crossbeam_channel::{Receiver, RecvError, RecvTimeoutError, Sender, TryRecvError};
 
 use crate::clock::Moment;
+
+/// What a committer does when the disk is full.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum WhenFull {
+    /// It fails: somebody is there to make space and begin again.
+    Fail,
+    /// It tries again until there is space, or the fold ends.
+    Wait,
+}
+
+/// How often a full disk is tried again, and whoever waits for the committer looks whether it is full.
+const FULL_AGAIN: Duration = Duration::from_millis(500);
+
+/// What the fold and the committer know of each other.
+#[derive(Default)]
+struct Known {
+    /// The committer waits for space.
+    full: AtomicBool,
+    /// The fold has come to its end: nobody waits for space any more.
+    ending: AtomicBool,
+}
 
 /// The fold's ends: a checkpoint on its way to the disk, and the word that it is there.
 pub struct Commits {
     frozen: Sender<Arc<Frozen>>,
     committed: Receiver<()>,
+    known: Arc<Known>,
 }
 
 /// The thread that commits what the fold sets apart.
@@ -25,20 +50,25 @@ pub struct Committer {
     committed: Sender<()>,
     /// Told after each checkpoint: there may be something to merge.
     merges: Sender<()>,
+    when_full: WhenFull,
+    known: Arc<Known>,
 }
 
 /// The thread that merges.
 pub struct Merger {
     due: Receiver<()>,
+    when_full: WhenFull,
 }
 
 /// The ends of the fold and both threads.
-pub fn commits() -> (Commits, Committer, Merger) {
+pub fn commits(when_full: WhenFull) -> (Commits, Committer, Merger) {
     let (frozen_out, frozen_in) = crossbeam_channel::bounded(1);
     let (committed_out, committed_in) = crossbeam_channel::bounded(1);
     let (merges_out, merges_in) = crossbeam_channel::bounded(1);
-    let committer = Committer { frozen: frozen_in, committed: committed_out, merges: merges_out };
-    (Commits { frozen: frozen_out, committed: committed_in }, committer, Merger { due: merges_in })
+    let known = Arc::new(Known::default());
+    let commits = Commits { frozen: frozen_out, committed: committed_in, known: known.clone() };
+    let committer = Committer { frozen: frozen_in, committed: committed_out, merges: merges_out, when_full, known };
+    (commits, committer, Merger { due: merges_in, when_full })
 }
 
 impl Commits {
@@ -46,13 +76,14 @@ impl Commits {
     /// committer is behind.
     pub fn after_frame<S: AggregateStore>(&self, pipeline: &mut Pipeline<S>, anyway: bool) -> Result<bool> {
         if pipeline.is_frozen() {
-            let word = match self.committed.try_recv() {
+            match self.committed.try_recv() {
                 Err(TryRecvError::Empty) if !pipeline.is_overdue() => return Ok(false),
-                Err(TryRecvError::Empty) => self.committed.recv(),
-                Err(TryRecvError::Disconnected) => Err(RecvError),
-                Ok(()) => Ok(()),
-            };
-            self.committed(pipeline, word)?;
+                // Where the disk is full little more can come, for the log is on it too: answers go on.
+                Err(TryRecvError::Empty) if !self.wait(pipeline)? => return Ok(false),
+                Err(TryRecvError::Empty) => {}
+                Err(TryRecvError::Disconnected) => self.committed(pipeline, Err(RecvError))?,
+                Ok(()) => self.committed(pipeline, Ok(()))?,
+            }
         }
         if !anyway && !pipeline.is_due() {
             return Ok(false);
@@ -60,6 +91,20 @@ impl Commits {
         let Some(frozen) = pipeline.freeze() else { return Ok(false) };
         self.frozen.send(frozen).context("the committing thread has ended")?;
         Ok(true)
+    }
+
+    /// Waits until what is frozen is on the disk; false where the disk is full.
+    fn wait<S: AggregateStore>(&self, pipeline: &mut Pipeline<S>) -> Result<bool> {
+        loop {
+            let word = match self.committed.recv_timeout(FULL_AGAIN) {
+                Err(RecvTimeoutError::Timeout) if self.known.full.load(Ordering::Relaxed) => return Ok(false),
+                Err(RecvTimeoutError::Timeout) => continue,
+                Err(RecvTimeoutError::Disconnected) => Err(RecvError),
+                Ok(()) => Ok(()),
+            };
+            self.committed(pipeline, word)?;
+            return Ok(true);
+        }
     }
 
     /// Where the committer's words come in; each goes to [`Self::committed`].
@@ -74,15 +119,35 @@ impl Commits {
         Ok(())
     }
 
-    /// Commits everything that waits and comes back when it is on the disk.
-    pub fn finish<S: AggregateStore>(&self, pipeline: &mut Pipeline<S>) -> Result<()> {
-        if pipeline.is_frozen() {
+    /// The store as of one moment, which with what the pipeline still holds is everything, once.
+    pub fn view<S: AggregateStore>(&self, pipeline: &mut Pipeline<S>) -> Result<Arc<dyn StoreView>> {
+        let view = pipeline.store().view();
+        if pipeline.is_frozen_in(view.as_ref()) {
+            // Published: the committer's word is on its way.
             self.committed(pipeline, self.committed.recv())?;
         }
-        if let Some(frozen) = pipeline.freeze() {
-            self.frozen.send(frozen).context("the committing thread has ended")?;
-            self.committed(pipeline, self.committed.recv())?;
+        Ok(view)
+    }
+
+    /// Commits everything that waits and comes back when it is on the disk; false where the disk is full, and then
+    /// what waits is told from memory as before.
+    pub fn finish<S: AggregateStore>(&self, pipeline: &mut Pipeline<S>) -> Result<bool> {
+        if pipeline.is_frozen() && !self.wait(pipeline)? {
+            return Ok(false);
         }
+        match pipeline.freeze() {
+            None => Ok(true),
+            Some(frozen) => {
+                self.frozen.send(frozen).context("the committing thread has ended")?;
+                self.wait(pipeline)
+            }
+        }
+    }
+
+    /// The last words: commits everything that waits. A full disk is an error: the log has it all.
+    pub fn end<S: AggregateStore>(&self, pipeline: &mut Pipeline<S>) -> Result<()> {
+        self.known.ending.store(true, Ordering::Relaxed);
+        while !self.finish(pipeline)? {}
         Ok(())
     }
 }
@@ -92,7 +157,17 @@ impl Committer {
     pub fn run(self, store: &dyn AggregateStore) -> Result<()> {
         for frozen in &self.frozen {
             let begun = Moment::now();
-            frozen.commit(store).context("a checkpoint failed")?;
+            while let Err(error) = frozen.commit(store) {
+                let waits = self.when_full == WhenFull::Wait && !self.known.ending.load(Ordering::Relaxed);
+                if !error.is_full_disk() || !waits {
+                    return Err(error).context("a checkpoint failed");
+                }
+                if !self.known.full.swap(true, Ordering::Relaxed) {
+                    tracing::error!(%error, "a checkpoint waits for space on the disk");
+                }
+                std::thread::sleep(FULL_AGAIN);
+            }
+            self.known.full.store(false, Ordering::Relaxed);
             drop(frozen);
             metrics::histogram!("adsum_checkpoint_seconds").record(begun.elapsed_seconds());
             // The fold may have failed meanwhile; one word is enough for whatever is to be merged.
@@ -108,7 +183,13 @@ impl Merger {
     pub fn run(self, store: &dyn AggregateStore) -> Result<()> {
         for () in &self.due {
             let begun = Moment::now();
-            adsum_pipeline::merge_all_due(store).context("a merge failed")?;
+            match adsum_pipeline::merge_all_due(store) {
+                // Nothing is lost but tidiness: the next checkpoint asks again.
+                Err(error) if error.is_full_disk() && self.when_full == WhenFull::Wait => {
+                    tracing::error!(%error, "a merge waits for space on the disk");
+                }
+                merged => merged.context("a merge failed")?,
+            }
             metrics::histogram!("adsum_merge_seconds").record(begun.elapsed_seconds());
         }
         Ok(())

@@ -132,7 +132,8 @@ impl Live {
     /// Commits everything folded and gives that state, in which nothing is pending. `with_files` is called with the
     /// names of the store's files, which stay until it returns; the fold waits for it, so it must be quick.
     pub async fn committed(&self, with_files: WithFiles) -> Result<Snapshot, Problem> {
-        self.ask(Want::nothing(), Some(with_files)).await
+        let asked = self.ask(Want::nothing(), Some(with_files)).await;
+        asked.map_err(|problem| if problem.code == STOPPING { not_committed() } else { problem })
     }
 
     async fn ask(&self, want: Want, commit: Option<WithFiles>) -> Result<Snapshot, Problem> {
@@ -172,6 +173,13 @@ impl LiveEnds {
     }
 }
 
+const STOPPING: &str = "stopping";
+
 fn stopping() -> Problem {
-    Problem::unavailable("stopping", "the process is stopping; ask again in a moment")
+    Problem::unavailable(STOPPING, "the process is stopping; ask again in a moment")
+}
+
+fn not_committed() -> Problem {
+    let detail = "what waits could not be committed: the disk is full, or the process is stopping; ask again later";
+    Problem::unavailable("not_committed", detail)
 }

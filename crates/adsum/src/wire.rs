@@ -63,6 +63,7 @@ pub enum Make {
 impl Home {
     /// Opens a data directory and folds what its log has beyond its store.
     pub fn open(dir: &Path, config: &Config, make: Make, progress: &dyn Fn(u64)) -> Result<Self> {
+        let disk: Arc<dyn Disk> = Arc::new(RealDisk);
         let catalog = Arc::new(config.catalog()?);
         // What is wrong in the configuration is named before anything is opened.
         config.campaigns(&catalog)?;
@@ -70,10 +71,11 @@ impl Home {
             if make == Make::Never {
                 bail!("{} is no data directory; `adsum import` makes one", dir.display());
             }
-            fs::create_dir_all(dir).with_context(|| format!("cannot make {}", dir.display()))?;
+            disk.create_dir_all(dir).with_context(|| format!("cannot make {}", dir.display()))?;
         }
         let lock = lock(dir)?;
-        let disk: Arc<dyn Disk> = Arc::new(RealDisk);
+        // A start that was killed may have left names in it that no sync has reached.
+        disk.sync_dir(dir).with_context(|| format!("cannot sync {}", dir.display()))?;
         let (log_dir, store_dir) = (dir.join(LOG_DIR), dir.join(STORE_DIR));
         let fresh = !log_dir.is_dir() && !store_dir.is_dir();
         let secret = secret(dir, fresh)?;

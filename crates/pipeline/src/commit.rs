@@ -12,7 +12,7 @@ use adsum_model::ledger::LEDGER_COLUMNS;
 use adsum_model::state::{Checkpoint, QuarantineEntry, SmallState};
 use adsum_model::table::{TableIx, TableRows};
 use adsum_model::time::BucketStart;
-use adsum_store::{AggregateStore, BucketRange, StateHash};
+use adsum_store::{AggregateStore, BucketRange, StateHash, StoreView};
 
 use crate::error::PipelineError;
 use crate::step::Pipeline;
@@ -74,8 +74,8 @@ impl Frozen {
         checkpoint
     }
 
-    /// Writes and publishes it. After an error nothing of it may be relied on: the process ends, and the next start
-    /// folds the log again.
+    /// Writes and publishes it. After an error nothing of it may be relied on: on a full disk it may be tried again,
+    /// else the process ends, and the next start folds the log again.
     pub fn commit(&self, store: &dyn AggregateStore) -> Result<(), PipelineError> {
         let written = store.write(&self.checkpoint())?;
         store.publish(written)?;
@@ -164,6 +164,12 @@ impl<S: AggregateStore> Pipeline<S> {
     /// Whether a checkpoint is frozen and not yet thawed.
     pub fn is_frozen(&self) -> bool {
         self.frozen.is_some()
+    }
+
+    /// Whether what is frozen is already published in this view: it is to be thawed before both are told, for together
+    /// they would tell it twice.
+    pub fn is_frozen_in(&self, view: &dyn StoreView) -> bool {
+        self.frozen.as_ref().is_some_and(|frozen| frozen.rest.through == view.committed().through)
     }
 
     /// The ledger since the last freeze.

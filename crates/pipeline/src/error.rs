@@ -25,3 +25,14 @@ pub enum PipelineError {
         got: u64,
     },
 }
+
+impl PipelineError {
+    /// Whether the disk is full: nothing became visible, and the same may be tried again when there is space.
+    pub fn is_full_disk(&self) -> bool {
+        use std::io::ErrorKind::{QuotaExceeded, StorageFull};
+        match self {
+            Self::Store(StoreError::Io { source, .. }) => matches!(source.kind(), StorageFull | QuotaExceeded),
+            _ => false,
+        }
+    }
+}

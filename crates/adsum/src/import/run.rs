@@ -24,7 +24,7 @@ use anyhow::{Context, Result, anyhow};
 use super::read::{Chunk, Chunks, InputError, Source};
 use super::records::{Reached, RunRecords, Standing};
 use crate::clock;
-use crate::commit::commits;
+use crate::commit::{WhenFull, commits};
 
 /// How an import runs.
 #[derive(Clone, Debug)]
@@ -150,7 +150,7 @@ pub fn run<L: EventLog, S: AggregateStore + Clone>(
     let spares = Spares::default();
     let reading = Mutex::new(Reading::of(&plan, options));
     let stages = Stages { plan: &plan, options };
-    let (commits, committer, merger) = commits();
+    let (commits, committer, merger) = commits(WhenFull::Fail);
     let store = pipeline.store().clone();
     pipeline.merge_elsewhere();
     let result = std::thread::scope(|scope| -> Result<()> {
@@ -173,7 +173,7 @@ pub fn run<L: EventLog, S: AggregateStore + Clone>(
                 frame.batches.into_iter().for_each(|rows| spares.rows.put(rows));
                 progress(frame.text_bytes);
             }
-            commits.finish(pipeline)
+            commits.end(pipeline)
         })();
         drop(commits);
         let appended = appender.join().map_err(|_| anyhow!("the appending thread panicked"))?;

@@ -82,7 +82,7 @@ impl<S: AggregateStore> Fold<S> {
                 recv(committed) -> word => self.commits.committed(&mut self.pipeline, word)?,
             }
         }
-        self.commits.finish(&mut self.pipeline)
+        self.commits.end(&mut self.pipeline)
     }
 
     fn frame(&mut self, frame: &Durable) -> Result<()> {
@@ -126,11 +126,14 @@ impl<S: AggregateStore> Fold<S> {
 
     fn answer(&mut self, ask: Ask) -> Result<()> {
         if let Some(mut with_files) = ask.commit {
-            self.commits.finish(&mut self.pipeline)?;
+            if !self.commits.finish(&mut self.pipeline)? {
+                // The disk is full: who asked sees that there is no answer.
+                return Ok(());
+            }
             self.pipeline.store().hold(&mut *with_files).context("the store cannot be copied")?;
         }
+        let view = self.commits.view(&mut self.pipeline)?;
         let pipeline = &self.pipeline;
-        let view = pipeline.store().view();
         let mut pending = vec![Vec::new(); view.committed().tables.len()];
         for table in &ask.want.tables {
             pending[table.index()] = pipeline.pending_rows(*table, ask.want.range);

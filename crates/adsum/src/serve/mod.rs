@@ -25,7 +25,7 @@ use tokio::sync::{RwLock, mpsc, watch};
 pub use log::LogFormat;
 
 use crate::clock::IntakeClock;
-use crate::commit::commits;
+use crate::commit::{WhenFull, commits};
 use crate::config::Config;
 use crate::http::metrics::{Exporter, UPKEEP_EVERY};
 use crate::http::tls::Tls;
@@ -80,16 +80,17 @@ pub fn run(home: Home, config: Arc<Config>, options: ServeOptions) -> Result<()>
         spares: queues.spares.clone(),
         frames: queues.frames_out,
     };
-    let (commits, committer, merger) = commits();
+    let (commits, committer, merger) = commits(WhenFull::Wait);
     pipeline.merge_elsewhere();
     let fold = Fold::new(pipeline, queues.frames_in, queues.spares, ends, commits);
     let committing = store.clone();
     let (ended_out, ended_in) = mpsc::channel::<()>(THREADS);
+    let refuser = queues.refuser;
     let threads = [
-        spawn("writer", ended_out.clone(), move || writer::run(parts))?,
-        spawn("fold", ended_out.clone(), move || fold.run())?,
-        spawn("commit", ended_out.clone(), move || committer.run(&committing))?,
-        spawn("merge", ended_out, move || merger.run(&store))?,
+        spawn("writer", ended_out.clone(), move || writer::run(parts), move || refuser.run())?,
+        spawn("fold", ended_out.clone(), move || fold.run(), || {})?,
+        spawn("commit", ended_out.clone(), move || committer.run(&committing), || {})?,
+        spawn("merge", ended_out, move || merger.run(&store), || {})?,
     ];
     let writer = queues.writer.clone();
     let (stop, stopping) = Stopping::new();
@@ -174,11 +175,12 @@ const THREADS: usize = 4;
 
 type Thread = (&'static str, std::thread::JoinHandle<Result<()>>);
 
-/// Starts a thread that says when it ends, whatever the reason.
+/// Starts a thread that says when it ends, whatever the reason; after a failure it does what is left to do.
 fn spawn(
     name: &'static str,
     ended: mpsc::Sender<()>,
     work: impl FnOnce() -> Result<()> + Send + 'static,
+    after_failure: impl FnOnce() + Send + 'static,
 ) -> Result<Thread> {
     let thread = std::thread::Builder::new().name(name.to_owned()).spawn(move || {
         let result = catch_unwind(AssertUnwindSafe(work)).unwrap_or_else(|_| Err(anyhow!("it panicked")));
@@ -187,6 +189,9 @@ fn spawn(
         }
         // The queue has room for every thread's word; who waits for it may be gone.
         let _ = ended.try_send(());
+        if result.is_err() {
+            after_failure();
+        }
         result
     });
     Ok((name, thread.with_context(|| format!("cannot start the {name} thread"))?))

@@ -11,13 +11,14 @@ mod tests;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicUsize, Ordering};
+use std::time::Duration;
 
 use adsum_model::id::{FrameSeq, MetadataRevision, Offset};
 use adsum_model::rows::Rows;
 use adsum_model::time::ReceivedAt;
 use adsum_model::wire::Decoded;
 use adsum_pipeline::FrameMeta;
-use crossbeam_channel::{Receiver, Sender, TrySendError};
+use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, TrySendError};
 use tokio::sync::oneshot;
 
 pub use run::{WriterParts, run};
@@ -126,6 +127,8 @@ pub struct Waiting {
     oldest_micros: AtomicI64,
     /// The last frame was refused by the disk.
     refused: AtomicBool,
+    /// The word to stop has been given.
+    stops: AtomicBool,
 }
 
 impl Waiting {
@@ -189,6 +192,7 @@ impl Writer {
 
     /// Ends the writer when what waits is written.
     pub fn stop(&self) {
+        self.waiting.stops.store(true, Ordering::Relaxed);
         // A writer that has ended already needs no word.
         let _ = self.queue.send(Message::Stop);
     }
@@ -230,6 +234,32 @@ fn stopping() -> Problem {
     Problem::unavailable("stopping", "the process is stopping; nobody knows whether this was taken: send it again")
 }
 
+/// What is left to do where the writer's thread failed: whoever queues work is refused, until the word to stop comes.
+/// A bounded queue keeps what is in it as long as somebody could queue more, and whoever waits for it would wait for ever.
+pub struct Refuser {
+    work: Receiver<Message>,
+    waiting: Arc<Waiting>,
+}
+
+/// How often a refuser looks whether it is to stop.
+const REFUSER_LOOKS: Duration = Duration::from_millis(50);
+
+impl Refuser {
+    /// Refuses until it is told to stop.
+    pub fn run(self) {
+        loop {
+            match self.work.recv_timeout(REFUSER_LOOKS) {
+                // Who asked may have gone.
+                Ok(Message::Work(work)) => drop(work.reply.send(Err(Refusal::Failed))),
+                Ok(Message::ConfirmClock(reply)) => drop(reply.send(Err(Refusal::Failed))),
+                Ok(Message::Stop) => {}
+                Err(RecvTimeoutError::Timeout) if !self.waiting.stops.load(Ordering::Relaxed) => {}
+                Err(_) => return,
+            }
+        }
+    }
+}
+
 /// The writer's handle, the queue for its thread, and both ends of the queue of frames.
 pub struct Queues {
     /// The handle.
@@ -237,6 +267,8 @@ pub struct Queues {
     /// What the thread takes from.
     pub(crate) work: Receiver<Message>,
     pub(crate) waiting: Arc<Waiting>,
+    /// Takes over where the thread fails.
+    pub refuser: Refuser,
     /// Where writer and fold give memory back.
     pub spares: Arc<Spares>,
     /// Where the thread hands frames to.
@@ -253,6 +285,7 @@ impl Queues {
         let waiting = Arc::new(Waiting::default());
         let spares = Arc::new(Spares::new());
         let writer = Writer { queue, waiting: waiting.clone(), spares: spares.clone(), bytes_max: bounds.bytes_max };
-        Self { writer, work, waiting, spares, frames_out, frames_in }
+        let refuser = Refuser { work: work.clone(), waiting: waiting.clone() };
+        Self { writer, work, waiting, refuser, spares, frames_out, frames_in }
     }
 }

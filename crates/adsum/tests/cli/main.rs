@@ -13,6 +13,8 @@ mod conflicts;
 mod data_directory;
 mod distinct_users;
 mod events;
+#[cfg(target_os = "linux")]
+mod faults;
 mod files;
 mod http;
 mod kills;

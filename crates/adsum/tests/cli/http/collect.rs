@@ -56,6 +56,22 @@ impl Sums {
         body
     }
 
+    /// The served ledger has the same, and balances, as soon as what was acknowledged is folded.
+    #[track_caller]
+    pub fn check_served(&self, server: &Server) {
+        for _ in 0..1000 {
+            let ledger = server.get("/v1/conservation").expect(200);
+            assert_eq!(ledger["balances"], true, "{ledger}");
+            let of = |name: &str| ledger["sums"][name].as_i64().unwrap();
+            assert!(of("received") <= self.accepted + self.rejected, "{ledger}");
+            if (of("accepted"), of("rejected")) == (self.accepted, self.rejected) {
+                return;
+            }
+            std::thread::sleep(std::time::Duration::from_millis(5));
+        }
+        panic!("{} accepted and {} rejected do not become visible", self.accepted, self.rejected);
+    }
+
     /// The ledger has the same.
     #[track_caller]
     pub fn check(&self, ledger: &Value) {
@@ -111,6 +127,7 @@ fn table_of_requests() {
         if answer.status == 202 {
             sums.add(&answer);
         }
+        sums.check_served(&server);
     };
     let array = |prefix: &str, count: usize| {
         let lines: Vec<String> = events(prefix, count).iter().map(Event::line).collect();

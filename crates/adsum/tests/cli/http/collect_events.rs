@@ -88,6 +88,7 @@ fn a_bad_event_costs_itself_alone() {
             }
             assert_eq!(error, want, "{bad}");
         }
+        sums.check_served(&server);
     }
     // A line that is no JSON costs the line, and its id is read where it stands in front.
     let broken = sums.add(&server.collect("{\"eventId\":\"evt_bad\",\"a\":tru}\n{\"eventId\n"));
@@ -114,6 +115,8 @@ fn many_errors_are_counted_and_the_first_listed() {
     let errors = body["errors"].as_array().unwrap();
     assert_eq!(errors.len(), 1000);
     assert!(errors.iter().enumerate().all(|(i, error)| error["index"] == i));
+    let over = collect_array(&server, &vec!["{}".to_owned(); 5001]).expect_problem();
+    assert_eq!(over, (413, "too_many_events".to_owned(), "events".to_owned()));
     assert_eq!(server.stop(), Some(0));
 }
 

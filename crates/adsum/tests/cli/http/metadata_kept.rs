@@ -128,12 +128,30 @@ fn nothing_acknowledged_is_lost_by_kills() {
 #[test]
 fn secrets_are_nowhere_but_in_the_answer() {
     let place = Place::new();
-    let server = Server::start(&place, &[]);
+    let server = Server::start(&place, &["--log", "trace"]);
     let made = server.post("/v1/tokens", &json!({"role": "collector", "source": "canary"})).expect(201);
     let secrets = [made["token"].as_str().unwrap().to_owned(), server.token.clone()];
     let id = made["id"].as_str().unwrap().to_owned();
-    for path in ["/v1/tokens", "/v1/audit"] {
+    // They are used rightly and wrongly, and stand where none belongs: in queries, paths, headers and events.
+    let token = &secrets[0];
+    for (bearer, path) in [
+        (Some(token.as_str()), "/v1/tokens".to_owned()),
+        (Some(token), format!("/v1/reports?from=2020-01-01&to=2020-01-02&token={token}")),
+        (Some(&server.token), format!("/v1/reports?from={token}&to=2020-01-02")),
+        (Some(&server.token), format!("/v1/campaigns/{token}")),
+        (Some(&server.token), format!("/{token}")),
+        (Some(&token[..60]), "/v1/audit".to_owned()),
+        (None, format!("/v1/audit?authorization={token}")),
+    ] {
+        let headers = [("x-request-id", "canary"), ("x-api-key", token.as_str()), ("cookie", token)];
+        let answer = server.request_as(bearer, "GET", &path, &headers, None);
+        assert!(answer.status >= 400 && !answer.text().contains(&token["adsum_".len()..]), "{path}: {}", answer.text());
+    }
+    assert_eq!(server.collect("{\"eventId\":\"e\"}").status, 202);
+    server.post("/v1/backups", &serde_json::Value::Null).expect(201);
+    for path in ["/v1/tokens", "/v1/audit", "/metrics", "/v1/quarantine", "/v1/conservation", "/v1/pipeline"] {
         let shown = server.get(path);
+        assert_eq!(shown.status, 200, "{path}");
         assert!(!secrets.iter().any(|s| shown.text().contains(&s["adsum_".len()..])), "{path}");
         assert!(!shown.text().contains("sha256"), "{path}");
     }
@@ -155,5 +173,6 @@ fn secrets_are_nowhere_but_in_the_answer() {
             assert!(is_token_file || !secrets.iter().any(|s| holds(&s["adsum_".len()..])), "{}", path.display());
         }
     }
-    assert!(files >= 4 && found >= 2, "log and store were looked at: {files} files, {found} with the token's id");
+    let backed_up = place.path("data/backups").is_dir();
+    assert!(files >= 4 && found >= 2 && backed_up, "log, store and backup: {files} files, {found} with the token's id");
 }

@@ -1,7 +1,9 @@
 //! A running service in a temporary directory, and requests to it.
 
 use std::io::{BufRead, BufReader, Read};
+use std::net::Ipv4Addr;
 use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use serde_json::Value;
@@ -96,8 +98,25 @@ impl Server {
         Self::spawn(place, place.command(&args))
     }
 
+    /// The command of a server that is killed beside others: it listens on an address that no other one has, for a port
+    /// that becomes free is soon another server's, and who sent to the dead one would reach it.
+    pub fn alone(place: &Place, args: &[&str]) -> Command {
+        static NEXT: AtomicU32 = AtomicU32::new(1);
+        let next = NEXT.fetch_add(1, Ordering::Relaxed);
+        let listen = format!("{}:0", Ipv4Addr::from((127 << 24 | 64 << 16) + next));
+        place.command(&[&["serve", "--listen", &listen, "--token-file", "token"], args].concat())
+    }
+
     /// The same by a command that ends in the program with the arguments of `serve`.
-    pub fn spawn(place: &Place, mut command: Command) -> Self {
+    pub fn spawn(place: &Place, command: Command) -> Self {
+        Self::try_spawn(place, command).unwrap_or_else(|code| {
+            let log = std::fs::read_to_string(place.path("server.log")).unwrap();
+            panic!("the service did not start: {code:?}\n{log}");
+        })
+    }
+
+    /// The same; the exit code of a process that ended before it was ready, none if a signal ended it.
+    pub fn try_spawn(place: &Place, mut command: Command) -> Result<Self, Option<i32>> {
         let log = std::fs::File::options().create(true).append(true).open(place.path("server.log")).unwrap();
         let mut child = command.stdout(Stdio::piped()).stderr(log).spawn().unwrap();
         let mut line = String::new();
@@ -105,14 +124,12 @@ impl Server {
         stdout.read_line(&mut line).unwrap();
         let url = line.trim().rsplit(' ').next().unwrap_or_default().to_owned();
         if !url.starts_with("http") {
-            let _ = child.wait();
-            let log = std::fs::read_to_string(place.path("server.log")).unwrap();
-            panic!("the service did not start: {line:?}\n{log}");
+            return Err(child.wait().unwrap().code());
         }
         // What it prints later must not block it.
         std::thread::spawn(move || std::io::copy(&mut stdout, &mut std::io::sink()));
         let token = std::fs::read_to_string(place.path("token")).unwrap_or_default().trim().to_owned();
-        Self { child, target: Target { url, token } }
+        Ok(Self { child, target: Target { url, token } })
     }
 
     /// The process's id, to send signals to.

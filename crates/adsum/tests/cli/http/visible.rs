@@ -52,6 +52,29 @@ fn what_was_acknowledged_is_in_a_report_within_a_second() {
     assert_eq!(server.stop(), Some(0));
 }
 
+#[test]
+fn what_a_checkpoint_publishes_is_told_once() {
+    const EVENTS: i64 = 100;
+    let place = Place::new();
+    let config = format!("{}[checkpoint]\nframes = 1\n", super::collect::CONFIG);
+    let server = start(&place, &config);
+    let told = |path: &str, what: &str| {
+        let answer = server.get(path).expect(200);
+        let rows = answer["rows"].as_array().unwrap();
+        rows.iter().map(|row| row[what].as_i64().unwrap()).sum::<i64>()
+    };
+    for sent in 1..=EVENTS {
+        assert_eq!(server.collect(&event(format!("e_{sent}")).line()).expect(202)["accepted"], 1);
+        // While it is committed it is in memory, and then in the store: never in both.
+        let told = [
+            told("/v1/conservation?source=admin", "counted"),
+            told("/v1/reports?from=2020-01-01&to=2020-01-02&granularity=day", "impressions"),
+        ];
+        assert!(told.iter().all(|told| *told == sent || *told == sent - 1), "{told:?} of {sent}");
+    }
+    assert_eq!(server.stop(), Some(0));
+}
+
 /// The value of a sample of /metrics that is a count.
 fn count(text: &str, name: &str) -> u64 {
     let value = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
