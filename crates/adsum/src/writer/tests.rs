@@ -68,13 +68,13 @@ fn what_was_queued_before_the_word_to_stop_is_written() {
 
 #[test]
 fn after_a_failure_nobody_waits_for_ever() {
-    let queues = super::Queues::new(super::QueueBounds::default());
+    let queues = Queues::new(QueueBounds::default());
     let writer = queues.writer.clone();
     // The thread has failed and takes nothing; what is queued then is answered all the same.
     drop(queues.work);
     let refuser = std::thread::spawn(move || queues.refuser.run());
-    let waiting = writer.submit(Vec::new(), adsum_model::id::MetadataRevision::default()).unwrap();
-    assert_eq!(waiting.blocking_recv(), Ok(Err(super::Refusal::Failed)));
+    let waiting = writer.submit(Vec::new(), MetadataRevision::default()).unwrap();
+    assert_eq!(waiting.blocking_recv(), Ok(Err(Refusal::Failed)));
     writer.stop();
     refuser.join().unwrap();
 }

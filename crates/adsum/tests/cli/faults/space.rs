@@ -187,7 +187,8 @@ fn a_slow_disk_is_overload_and_memory_stays_bounded() {
     until("what was taken is told", || counted(&server) == taken);
     let most = most_memory(&server) >> 20;
     assert!(most < LIMIT_MIB, "{most} MiB");
-    assert_eq!(server.stop(), Some(0));
+    let ended = server.stop();
+    assert_eq!(ended, Some(0), "{}", std::fs::read_to_string(place.path("server.log")).unwrap());
     println!(
         "proved: a slow disk: {refused} events refused by 503, {taken} taken, at most {most} MiB of {LIMIT_MIB} taken"
     );
