@@ -27,7 +27,7 @@ const USAGE: &str = "usage: cargo xtask <task>
 tasks:
   demo     builds adsum and runs `adsum demo`; what stands behind `--` goes to it
   test     every gate, then every test; ends with `N passed, M failed`
-  prove    the proofs at full figure, all or by name; writes docs/proofs.md
+  prove    the proofs at full figure, all or by name; writes the table of docs/guarantees.md
   gate     counts the instructions of the hot paths; with --write it writes them down
   picture  docs/terminal.svg, from what `adsum demo` draws
   sbom     the bill of materials of the binary, for this machine's target or the one named; writes target/sbom

@@ -1,7 +1,7 @@
 //! `cargo xtask prove`: the proofs at full figure. It takes hours; the test command runs each of them small.
 //!
 //! A proof is a test that reads its figure from the environment and prints lines that begin with `proved:`. Its row in
-//! docs/proofs.md is of its last run. Invariant: a proof that printed no such line has proved nothing and
+//! the table of docs/guarantees.md is of its last run. Invariant: a proof that printed no such line has proved nothing and
 //! counts as failed.
 
 use std::fmt::Write as _;
@@ -115,6 +115,9 @@ pub fn run(root: &Path, names: &[&str]) -> bool {
     let mut clean = true;
     for proof in PROOFS.iter().filter(|p| names.is_empty() || names.contains(&p.name)) {
         let started = Instant::now();
+        // What is proved is what stood here when it began.
+        let commit = commit(root);
+        let date = git(root, &["log", "-1", "--format=%cs"]).unwrap_or_default();
         println!("$ {}={} cargo test --profile fast {}", proof.variable, proof.figure, proof.test.join(" "));
         let (passed, lines) = prove(root, proof);
         let minutes = started.elapsed().as_secs().div_ceil(60);
@@ -122,7 +125,7 @@ pub fn run(root: &Path, names: &[&str]) -> bool {
         println!("{}: {result}, {minutes} min: {}", proof.name, lines.join("; "));
         let said = if lines.is_empty() { "nothing".to_owned() } else { lines.join("; ") };
         clean &= passed;
-        clean &= write_row(root, proof, &format!("{said} | {result} | {minutes}"));
+        clean &= write_row(root, proof, &format!("{said} | {result} | {minutes} | {commit} | {date}"));
     }
     clean
 }
@@ -146,32 +149,44 @@ fn prove(root: &Path, proof: &Proof) -> (bool, Vec<String>) {
     (passed, lines)
 }
 
-const HEAD: &str = "# Proofs
-
-What `cargo xtask prove` last showed, and on which commit. The test command runs each proof small.
-
-| proof | what is done | how much of it | result | minutes | commit | date |
+/// The page that users read, and where in it the table stands.
+const PAGE: &str = "docs/guarantees.md";
+const HEAD: &str = "| proof | what is done | how much of it | result | minutes | commit | date |
 | --- | --- | --- | --- | --- | --- | --- |
 ";
 
+/// The commit that is checked out; with a `+` where the files differ from it.
+fn commit(root: &Path) -> String {
+    let changed = git(root, &["status", "--porcelain", "--untracked-files=no", "--", ".", ":!docs"])
+        .is_none_or(|s| !s.is_empty());
+    let commit = git(root, &["rev-parse", "--short", "HEAD"]).unwrap_or_default();
+    if changed { commit + "+" } else { commit }
+}
+
+fn git(root: &Path, arguments: &[&str]) -> Option<String> {
+    let output = Command::new("git").args(arguments).current_dir(root).output().ok()?;
+    Some(String::from_utf8_lossy(&output.stdout).trim().to_owned())
+}
+
 /// Writes the row of one proof; those of the others stay as they were last shown.
 fn write_row(root: &Path, proof: &Proof, shown: &str) -> bool {
-    let of = |arguments: &[&str]| {
-        let output = Command::new("git").args(arguments).current_dir(root).output().ok()?;
-        Some(String::from_utf8_lossy(&output.stdout).trim().to_owned())
+    let path = root.join(PAGE);
+    let Ok(page) = std::fs::read_to_string(&path) else { return false };
+    let Some(start) = page.find(HEAD) else {
+        println!("{PAGE} has no table of proofs");
+        return false;
     };
-    let commit = of(&["rev-parse", "--short", "HEAD"]).unwrap_or_default();
-    let date = of(&["log", "-1", "--format=%cs"]).unwrap_or_default();
-    let path = root.join("docs/proofs.md");
-    let before = std::fs::read_to_string(&path).unwrap_or_default();
-    let mut text = HEAD.to_owned();
+    let rows = &page[start + HEAD.len()..];
+    let end = rows.find("\n\n").map_or(rows.len(), |at| at + 1);
+    let mut text = page[..start + HEAD.len()].to_owned();
     for other in PROOFS {
-        let row = before.lines().find(|line| line.starts_with(&format!("| {} |", other.name)));
+        let row = rows[..end].lines().find(|line| line.starts_with(&format!("| {} |", other.name)));
         if other.name == proof.name {
-            let _ = writeln!(text, "| {} | {} | {shown} | {commit} | {date} |", proof.name, proof.what);
+            let _ = writeln!(text, "| {} | {} | {shown} |", proof.name, proof.what);
         } else if let Some(row) = row {
             let _ = writeln!(text, "{row}");
         }
     }
+    text.push_str(&rows[end..]);
     std::fs::write(path, text).is_ok()
 }

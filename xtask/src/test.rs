@@ -107,8 +107,8 @@ fn there(command: &mut Command) -> bool {
     quiet.status().is_ok_and(|status| status.success())
 }
 
-/// What the other steps need: rustfmt and clippy are added by rustup where they are missing, valgrind and strace by
-/// apt-get; python3 and a C++ compiler are asked for.
+/// What the other steps need: rustfmt and clippy are added by rustup where they are missing, valgrind, strace and a
+/// C++ compiler by apt-get; python3 is asked for.
 fn tools(root: &Path) -> Tally {
     let mut failed = 0;
     for (subcommand, component) in [("fmt", "rustfmt"), ("clippy", "clippy")] {
@@ -124,7 +124,8 @@ fn tools(root: &Path) -> Tally {
         println!("install it with `apt-get install python3`, `brew install python` or what your system has");
         failed += 1;
     }
-    if !there(Command::new("c++").arg("--version")) {
+    let compiler = || there(Command::new("c++").arg("--version"));
+    if !(compiler() || (runs(Command::new("apt-get").args(["install", "--yes", "g++"])) && compiler())) {
         println!("missing: c++ (gcc or clang), with which libFuzzer is compiled");
         println!("install it with `apt-get install g++`, `xcode-select --install` or what your system has");
         failed += 1;
