@@ -470,6 +470,10 @@ impl<S: AggregateStore> Runner<'_, S> {
     fn finish(&mut self) -> Result<(), String> {
         self.disk.clear_faults();
         self.disk.set_space(None);
+        if is_injected(&self.process()?.log_content()) {
+            // The machine had stopped at the last frame, whose client has gone: nobody has noticed yet.
+            self.died(None)?;
+        }
         self.look()?;
         let mut random = Random::new(self.history.seed ^ 0xF01D);
         let other = Start {
