@@ -33,7 +33,7 @@ fn is_sync(call: &Call) -> bool {
 }
 
 /// Every name that a segment can have: strace counts a thread's calls, and of all threads' the log's are to be counted alone.
-fn of_the_log() -> Vec<String> {
+fn names_of_segments() -> Vec<String> {
     // Beside the events there are ticks and the notes of start and end.
     let segments = (0..3 * events()).map(|first| format!("data/log/{first:020}"));
     let files = segments.flat_map(|name| [format!("{name}.log"), format!("{name}.tmp")]);
@@ -75,7 +75,7 @@ fn a_failed_sync_ends_acknowledging_and_is_not_repeated() {
         let most = counts.entry(call.name.clone()).or_default();
         *most = (*most).max(*count);
     }
-    let log = of_the_log();
+    let log = names_of_segments();
     let syncs_of_the_log =
         calls.iter().filter(|c| c.name == "fdatasync" && c.paths().iter().any(|path| log.contains(path))).count();
     let all = Spoiled::all(&counts, usize::MAX, &[Fault::Eio]).into_iter().map(|spoiled| (spoiled, &[][..]));
@@ -116,8 +116,8 @@ fn a_failed_sync_ends_acknowledging_and_is_not_repeated() {
     let of_the_log = of_the_log.into_inner();
     assert!(of_the_log >= events(), "only {of_the_log} syncs of the log failed");
     println!(
-        "proved: EIO at each of the {} syncs of a server's life, {of_the_log} of them of the log: no acknowledgement \
-         after it, no second try, exit with an error, and the next start right",
+        "proved: EIO at one sync after the other of a server's life, {} times, {of_the_log} of them at the log's: no \
+         acknowledgement after it, no second try, exit with an error, and the next start right",
         cases.len()
     );
 }
